@@ -1,0 +1,55 @@
+# All one needs is Python 3.11 or later and make; the rest is fetched into .venv and the user's cache folder.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo demo-down test check lint format generate bench fuzz clean
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+venv: $(STAMP) ## the development environment
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name it with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	@# dependency groups need pip 25.1
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]' --group dev
+	@touch $@
+
+demo: $(STAMP) ## start an OpenSearch node, send the sample log through it, show what is found
+	@$(BIN)/allocfail demo --format text
+
+demo-down: $(STAMP) ## stop that node
+	@$(BIN)/allocfail demo --down
+
+test: lint check ## everything CI runs: format, lint, types, generated files, tests with real engines
+	$(BIN)/pytest
+
+lint: $(STAMP) ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: $(STAMP) ## fail where a generated file is stale
+	$(BIN)/python -m allocfail.generated --check
+
+generate: $(STAMP) ## write the generated files
+	$(BIN)/python -m allocfail.generated
+
+format: $(STAMP) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## measure; prints ratios, the machine and peak memory
+	$(BIN)/python bench
+
+fuzz: $(STAMP) ## minutes of hostile input
+	$(BIN)/python -m pytest -q tests/fuzz --override-ini=python_files='*.py'
+
+clean: ## remove what was made here, not the cache
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,6 @@
+"""``python -m allocfail`` is the command ``allocfail``."""
+
+from allocfail.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The command line: finds the command asked for and imports nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from allocfail.errors import AllocfailError
+
+__all__ = ["COMMANDS", "cli", "main"]
+
+#: Every command: the module below ``allocfail.commands`` whose ``command`` it is, and its line in ``--help``.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "decode": ("decode", "Decode logs: one JSON document, or a readable report, per event."),
+    "demo": ("demo", "Try it all on this machine, on a real OpenSearch node."),
+    "enrich": ("enrich", "Enrich JSON documents, one a line, that hold an event."),
+    "gfp": ("gfp", "Decode a GFP mask as of a kernel release."),
+    "install": ("install", "Install pipelines, templates, articles and saved objects."),
+    "kb": ("kb", "Read, search, build and serve the knowledge base."),
+    "pipelines": ("pipelines", "Build the ingest pipelines."),
+    "ship": ("ship", "Decode logs and index the events."),
+    "status": ("status", "Say what is installed in a cluster, and whether it works."),
+    "uninstall": ("uninstall", "Remove what install made, and leave what others use."),
+    "zone-reclaim": ("zone_reclaim", "Take a value of vm.zone_reclaim_mode apart."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command's module when that command is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"allocfail.commands.{COMMANDS[cmd_name][0]}").command
+        if not isinstance(command, click.Command):
+            raise TypeError(cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="allocfail", prog_name="allocfail")
+def cli() -> None:
+    """Linux memory-allocation failures, decoded, grouped and explained.
+
+    \b
+    Example:
+      dmesg | allocfail decode -
+    """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+
+
+def main() -> None:
+    """Run the command line and leave with its exit status; a person never sees a traceback.
+
+    Exit status: 0 done, 1 not found or did not hold, 2 bad usage or unreadable input, 130 interrupted.
+    """
+    try:
+        status = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except AllocfailError as error:
+        click.echo(f"allocfail: {error}", err=True)
+        status = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        status = 130
+    except BrokenPipeError:
+        # The reader has gone (`| head`): leave without Python's own complaint at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = 0
+    except OSError as error:
+        click.echo(f"allocfail: {error.filename or ''}{': ' if error.filename else ''}{error.strerror}", err=True)
+        status = 2
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,1 @@
+"""The commands, a module each; every module's ``command`` is what the command line runs."""

@@ -1,0 +1,166 @@
+"""``allocfail decode``: logs in, events out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from allocfail.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from allocfail.decoder import Decoder, Event, Options
+
+#: Bytes of a file below which it is decoded before a progress bar could be read.
+_LONG = 256 << 20
+
+
+def dumps(document: dict[str, Any]) -> str:
+    """Return a document as one line of JSON; what UTF-8 can't carry is escaped."""
+    try:
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(document, separators=(",", ":"))
+    return text
+
+
+def common_options(command: Any) -> Any:
+    """Add the options that complete what a log does not say."""
+    for option in reversed(
+        (
+            click.option("--kernel", metavar="REL", help="Kernel release, where the log does not state it."),
+            click.option("--year", type=click.IntRange(1970, 9999), help="Year of syslog times that have none."),
+            click.option("--timezone", default="UTC", show_default=True, help="Zone of times that name none."),
+            click.option("--kb-url", metavar="URL", help="Where the articles are served."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def make_options(
+    *, kernel: str | None, year: int | None, timezone: str, kb_url: str | None, file: str | None = None
+) -> Options:
+    """Return the decoder's options; raises :class:`InputError` for what makes no sense."""
+    from datetime import UTC, datetime
+
+    from allocfail.options import Options
+    from allocfail.urls import base_url
+
+    if kernel is not None:
+        from allocfail.gfp import parse_release
+
+        if parse_release(kernel) is None:
+            raise InputError(f"not a kernel release: {kernel}")
+    if timezone != "UTC":
+        from allocfail import times
+
+        times.zone(timezone)
+    reference = None
+    if file not in {None, "-"} and file is not None:
+        reference = datetime.fromtimestamp(Path(file).stat().st_mtime, UTC)
+    return Options(kernel=kernel, year=year, timezone=timezone, reference=reference, file=file, kb_url=base_url(kb_url))
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--format", "form", type=click.Choice(["ndjson", "text"]), help="Default: text on a terminal.")
+@click.option("--explain-fingerprint", is_flag=True, help="Say of every frame which rule kept or dropped it.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes for a large file; default: one a processor.")
+@common_options
+def command(
+    files: tuple[str, ...], form: str | None, *, explain_fingerprint: bool, workers: int | None, **told: Any
+) -> None:
+    """Decode logs: one JSON document, or a readable report, per event.
+
+    FILE is a log in any form (syslog, dmesg, journal, Docker, /dev/kmsg, mail; gzip, xz, zstd), - is standard input.
+    Exit status: 0 events found, 1 none, 2 bad input.
+
+    \b
+    Example:
+      allocfail decode --format text /var/log/messages
+    """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    out = sys.stdout.buffer
+    form = form or ("text" if sys.stdout.isatty() else "ndjson")
+    found = 0
+    failed = False
+    for file in files or ("-",):
+        try:
+            options = make_options(file=file, **told)
+            for text in _rendered(file, options, form, explain=explain_fingerprint, workers=workers):
+                out.write(text)
+                found += 1
+        except (InputError, OSError) as error:
+            if len(files) < 2:
+                raise
+            click.echo(f"allocfail: {error}", err=True)
+            failed = True
+        out.flush()
+    if failed:
+        raise InputError("not every file could be read")
+    if not found:
+        click.echo("allocfail: no event found", err=True)
+        sys.exit(1)
+
+
+def _rendered(file: str, options: Options, form: str, *, explain: bool, workers: int | None) -> Iterator[bytes]:
+    """Yield what every event of a file looks like; decoder and rendering run where the scanner wants them."""
+    from allocfail import facts, scan
+
+    def decoder() -> Decoder:
+        from allocfail.decoder import Decoder
+
+        return Decoder(options)
+
+    def render(event: Event) -> bytes:
+        if explain:
+            return _explained(event, options, form).encode("utf-8", "replace")
+        if form == "ndjson":
+            return (dumps(event.document) + "\n").encode()
+        from allocfail import report
+
+        return (report.render(event.document) + "\n").encode("utf-8", "replace")
+
+    needles = scan.Needles.of(facts.load()["needles"])
+    with _progress(file) as progress:
+        yield from scan.decode(file, decoder, render, needles, workers=workers, progress=progress)
+
+
+@contextmanager
+def _progress(file: str) -> Iterator[Callable[[int, int | None], None] | None]:
+    """Show rate and time left on a terminal, for input that takes a while."""
+    if not sys.stderr.isatty() or (file != "-" and Path(file).is_file() and Path(file).stat().st_size < _LONG):
+        yield None
+        return
+    if sys.stdout.isatty():
+        yield None  # the reports themselves are the progress
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(file, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+def _explained(event: Event, options: Options, form: str) -> str:
+    from allocfail.document import explain
+    from allocfail.terminal import printable
+
+    frames = explain(event.dump, options)
+    mark = event.document["allocfail"]["fingerprint"]
+    if form == "ndjson":
+        return dumps({"fingerprint": mark, "frames": frames}) + "\n"
+    lines = [f"{mark['id']}  {printable(mark['text'])}"]
+    for frame in frames:
+        rule = f"dropped by rule {frame['rule']}" if frame["rule"] is not None else "kept"
+        lines.append(f"  {rule:<18} {'  ' if frame['reliable'] else '? '}{printable(frame['function'])}")
+    return "\n".join(lines) + "\n\n"

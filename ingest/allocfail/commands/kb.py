@@ -1,0 +1,228 @@
+"""``allocfail kb``: read, search, build and serve the knowledge base."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from allocfail import kb
+from allocfail.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["command"]
+
+_FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "ndjson"]),
+    help="Default: text on a terminal, else one JSON document a line.",
+)
+_URL = click.option("--url", help=f"Where the pages are served [env {kb.URL_VARIABLE}; default {kb.DEFAULT_URL}].")
+
+
+@click.group()
+def command() -> None:
+    """Read, search, build and serve the knowledge base.
+
+    \b
+    Example:
+      allocfail kb show zone-reclaim-mode
+    """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+
+
+def _text(form: str | None) -> bool:
+    return form == "text" or (form is None and sys.stdout.isatty())
+
+
+def _print(documents: Iterable[Any]) -> None:
+    for document in documents:
+        click.echo(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
+
+
+def _entries(articles: Iterable[tuple[kb.Article, str, str]]) -> None:
+    """Print id, title, and below them what else is to say, each article in lines of its own."""
+    for number, (item, text, url) in enumerate(articles):
+        if number:
+            click.echo()
+        click.echo(f"{click.style(item.id, bold=True)}  {kb.printable(item.title)}")
+        click.echo(f"  {kb.printable(text)}")
+        click.echo(f"  {click.style(url, dim=True)}")
+
+
+@command.command("list")
+@_FORMAT
+@_URL
+def list_(form: str | None, url: str | None) -> None:
+    """List the articles.
+
+    \b
+    Example:
+      allocfail kb list --format text
+    """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    base = kb.base_url(url)
+    articles = kb.load()
+    if _text(form):
+        _entries((item, item.summary, kb.article_url(base, item.id)) for item in articles)
+    else:
+        _print(
+            {key: value for key, value in kb.document(item, base).items() if key not in {"body", "headings"}}
+            for item in articles
+        )
+
+
+@command.command()
+@click.argument("id")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown", "json"]),
+    help="Default: text on a terminal, else the article's Markdown.",
+)
+@_URL
+def show(id: str, form: str | None, url: str | None) -> None:  # noqa: A002 - the argument's name on the command line
+    """Show the article ID.
+
+    \b
+    Example:
+      allocfail kb show zone-reclaim-mode | less
+    """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    base = kb.base_url(url)
+    item = kb.article(id)
+    if form == "json":
+        _print([kb.document(item, base)])
+        return
+    text = kb.printable(f"# {item.title}\n\n{item.summary}\n\n{kb.absolute(item, base)}")
+    if form == "markdown" or not _text(form):
+        click.echo(text, nl=False)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    console.print(Markdown(text, hyperlinks=console.is_terminal), width=min(console.width, 110))
+
+
+@command.command()
+@click.argument("words", nargs=-1, required=True)
+@_FORMAT
+@_URL
+def search(words: tuple[str, ...], form: str | None, url: str | None) -> None:
+    """Find the articles that hold WORDS, best first; exit 1 where none does.
+
+    \b
+    Example:
+      allocfail kb search order:1 GFP_ATOMIC
+    """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    base = kb.base_url(url)
+    hits = kb.search(words)
+    if not hits:
+        raise NotFoundError(f"no article holds {kb.printable(' '.join(words))}")
+    if _text(form):
+        _entries((hit.article, hit.article.summary, kb.article_url(base, hit.article.id, hit.anchor)) for hit in hits)
+    else:
+        _print(
+            {
+                "id": hit.article.id,
+                "title": hit.article.title,
+                "summary": hit.article.summary,
+                "score": hit.score,
+                "url": kb.article_url(base, hit.article.id, hit.anchor),
+            }
+            for hit in hits
+        )
+
+
+@command.command()
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to write into; made where missing.",
+)
+def build(folder: Path) -> None:
+    """Write the articles as static pages.
+
+    Files that an earlier build wrote are replaced or removed; any other file in the folder is left alone.
+
+    \b
+    Example:
+      allocfail kb build -o /srv/www/kb
+    """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    from allocfail import site
+
+    written, gone = site.build(folder)
+    removed = f", removed {len(gone)}" if gone else ""
+    click.echo(f"{kb.printable(str(folder))}: wrote {len(written)} pages{removed}", err=True)
+
+
+@command.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
+def serve(host: str, port: int) -> None:
+    """Serve the articles until interrupted.
+
+    \b
+    Example:
+      allocfail kb serve --port 8765
+    """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    from allocfail import site
+
+    with site.Server(host, port) as server:
+        click.echo(f"serving {len(server.site)} pages on {server.url} (Ctrl-C ends)", err=True)
+        server.serve_forever()
+
+
+@command.command()
+@_FORMAT
+@_URL
+def lookup(form: str | None, url: str | None) -> None:
+    """Read events on stdin and say which articles apply, and why.
+
+    An event is a document, one a line, or a log as the kernel wrote it. Exits 1 where there is none, or no article
+    applies.
+
+    \b
+    Example:
+      dmesg | allocfail kb lookup
+    """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    from allocfail.lookup import lookup as found_in
+
+    base = kb.base_url(url)
+    stream = sys.stdin.buffer
+    if stream.isatty():
+        click.echo("reading from the terminal; end with Ctrl-D", err=True)
+    as_text = _text(form)
+    events = applied = 0
+    for excerpt in found_in(stream, base):
+        events += 1
+        applied += bool(excerpt["allocfail"]["kb"])
+        if as_text:
+            _lookup_text(excerpt, first=events == 1)
+        else:
+            _print([excerpt])
+    if not events:
+        raise NotFoundError("no event in the input")
+    if not applied:
+        raise NotFoundError("no article applies")
+
+
+def _lookup_text(excerpt: dict[str, Any], *, first: bool) -> None:
+    own = excerpt["allocfail"]
+    fingerprint = own.get("fingerprint")
+    title = fingerprint.get("title") if isinstance(fingerprint, dict) else None
+    if not first:
+        click.echo()
+    click.echo(click.style(kb.printable(str(title or excerpt.get("message") or own.get("kind"))), bold=True))
+    for item in own["kb"]:
+        click.echo(f"  {kb.printable(str(item.get('title', item['id'])))}")
+        for name in ("why", "url"):
+            if name in item:
+                click.echo(f"    {kb.printable(str(item[name]))}")

@@ -1,0 +1,262 @@
+"""The bytes of a log: a file or standard input, compressed or not, in chunks of bounded size."""
+
+from __future__ import annotations
+
+import lzma
+import sys
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
+
+from allocfail.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+__all__ = ["CHUNK", "WINDOW_LIMIT", "open_input"]
+
+#: Bytes a chunk holds at most.
+CHUNK = 1 << 18
+
+#: Bytes a decompressor may keep of what it has written: ``xz -8`` needs this much, ``xz -9`` and ``zstd --long`` more.
+WINDOW_LIMIT = 32 << 20
+
+#: What xz needs beside its dictionary, with room to spare (``xz -8 -vv`` says 33 MiB in all).
+_XZ_OVERHEAD = 2 << 20
+
+_READ = 1 << 16
+_GZIP = b"\x1f\x8b"
+_XZ = b"\xfd7zXZ\x00"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+def open_input(path: str) -> Iterator[bytes]:
+    """Open a log and give its bytes in chunks of at most :data:`CHUNK`; ``-`` is standard input.
+
+    gzip, xz and zstd are recognised by content, several members or frames behind each other too. Whatever is
+    compressed, no more is held than a chunk and the format's window; a window above :data:`WINDOW_LIMIT` is refused.
+    Raises :class:`allocfail.errors.InputError`, at once for what cannot be opened and in the course of reading for what
+    cannot be read on: a damaged or truncated archive gives what was readable first.
+    """
+    if path == "-":
+        return _opened("standard input", sys.stdin.buffer)
+    # A name may hold anything, a terminal's escapes too.
+    name = path if path and path.isprintable() else repr(path)
+    try:
+        if path and Path(path).is_dir():
+            raise InputError(f"{name}: is a directory")
+        file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115 - Path("") is a folder; the generator closes it
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: {_reason(error)}") from None
+    return _opened(name, file)
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words, in lower case, what went wrong."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return text[:1].lower() + text[1:]
+
+
+def _opened(name: str, file: BinaryIO) -> Iterator[bytes]:
+    """Read the first bytes, so that what cannot be read is known at once, and choose by them."""
+    source = _Source(name, file)
+    head = source.peek(6)
+    if head.startswith(_GZIP):
+        return _gzip(source)
+    if head.startswith(_XZ):
+        return _xz(source)
+    if head.startswith(_ZSTD) or _skippable(head):
+        return _zstd(source)
+    return source.chunks()
+
+
+def _skippable(head: bytes) -> bool:
+    """Say whether a zstd skippable frame begins (RFC 8878 section 3.1.2), as pzstd writes in front."""
+    return len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50
+
+
+class _Source:
+    """A file that can be looked ahead into, and whose errors are one line."""
+
+    def __init__(self, name: str, file: BinaryIO) -> None:
+        self.name = name
+        self._file = file
+        self._ahead = b""
+
+    def peek(self, size: int) -> bytes:
+        while len(self._ahead) < size and (more := self._more(_READ)):
+            self._ahead += more
+        return self._ahead[:size]
+
+    def read(self, size: int = -1) -> bytes:
+        """Return what is there, at most ``size`` bytes, nothing at the end."""
+        if self._ahead:
+            taken, self._ahead = self._ahead[:size] if size >= 0 else self._ahead, b""
+            return taken
+        return self._more(size if size >= 0 else CHUNK)
+
+    def _more(self, size: int) -> bytes:
+        try:
+            # A pipe gives what it has; waiting for more would hold back a log that is still being written.
+            read = getattr(self._file, "read1", self._file.read)
+            return read(size) or b""
+        except OSError as error:
+            raise InputError(f"{self.name}: {_reason(error)}") from None
+
+    def close(self) -> None:
+        if self._file is not sys.stdin.buffer:
+            self._file.close()
+
+    def chunks(self) -> Iterator[bytes]:
+        try:
+            while chunk := self.read(CHUNK):
+                yield chunk
+        finally:
+            self.close()
+
+    def fail(self, what: str) -> NoReturn:
+        raise InputError(f"{self.name}: {what}")
+
+
+def _gzip(source: _Source) -> Iterator[bytes]:
+    """Decompress members until the end; zeros behind the last are padding (RFC 1952, gzip's own practice)."""
+    try:
+        data = source.read(_READ)
+        while data:
+            member = zlib.decompressobj(wbits=31)
+            while not member.eof:
+                try:
+                    chunk = member.decompress(data, CHUNK)
+                except zlib.error:
+                    source.fail("damaged gzip data")
+                if chunk:
+                    yield chunk
+                data = member.unconsumed_tail
+                if not data and not member.eof and not (data := source.read(_READ)):
+                    if chunk := member.flush():
+                        yield chunk
+                    source.fail("the gzip data ends too early")
+            data = (member.unused_data or source.read(_READ)).lstrip(b"\0")
+            while not data and (more := source.read(_READ)):
+                data = more.lstrip(b"\0")
+            while 0 < len(data) < 2 and (more := source.read(_READ)):
+                data += more
+            if data and not data.startswith(_GZIP):
+                source.fail("something else follows the gzip data")
+    finally:
+        source.close()
+
+
+def _xz(source: _Source) -> Iterator[bytes]:
+    """Decompress streams until the end; zeros between them are padding (the .xz file format, section 2.2)."""
+    try:
+        data = source.read(_READ)
+        while data:
+            stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=WINDOW_LIMIT + _XZ_OVERHEAD)
+            while not stream.eof:
+                if stream.needs_input and not data and not (data := source.read(_READ)):
+                    source.fail("the xz data ends too early")
+                try:
+                    chunk = stream.decompress(data, CHUNK)
+                except lzma.LZMAError as error:
+                    if "emory" in str(error):
+                        source.fail(f"the xz data needs a window of more than {WINDOW_LIMIT >> 20} MiB")
+                    source.fail("damaged xz data")
+                data = b""
+                if chunk:
+                    yield chunk
+            data = stream.unused_data.lstrip(b"\0")
+            while not data and (more := source.read(_READ)):
+                data = more.lstrip(b"\0")
+            while 0 < len(data) < len(_XZ) and (more := source.read(_READ)):
+                data += more
+            if data and not data.startswith(_XZ):
+                source.fail("something else follows the xz data")
+    finally:
+        source.close()
+
+
+def _zstd(source: _Source) -> Iterator[bytes]:
+    """Decompress frames until the end."""
+    import zstandard  # noqa: PLC0415 - few logs need it
+
+    frames = _Frames(source)
+    try:
+        decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT)
+        file = cast("BinaryIO", frames)
+        with decompressor.stream_reader(file, read_size=_READ, read_across_frames=True, closefd=False) as reader:
+            while True:
+                try:
+                    chunk = reader.read1(CHUNK)
+                except zstandard.ZstdError as error:
+                    if "too much memory" in str(error):
+                        source.fail(f"the zstd data needs a window of more than {WINDOW_LIMIT >> 20} MiB")
+                    source.fail("damaged zstd data")
+                if not chunk:
+                    break
+                yield chunk
+        if not frames.complete:
+            source.fail("the zstd data ends too early")
+    finally:
+        source.close()
+
+
+class _Frames:
+    """Passes zstd data on and follows its frames (RFC 8878 section 3), since the reader is silent about a cut one."""
+
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+        self._walk = self._frames()
+        self._need = next(self._walk)
+        self._have = bytearray()
+        self._skip = 0
+        self._whole = True
+
+    @property
+    def complete(self) -> bool:
+        """Everything so far is whole frames."""
+        return self._whole and not self._have and not self._skip
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._source.read(size)
+        at = 0
+        while at < len(data):
+            if self._skip:
+                passed = min(self._skip, len(data) - at)
+                self._skip -= passed
+                at += passed
+                continue
+            more = data[at : at + self._need - len(self._have)]
+            at += len(more)
+            self._have += more
+            if len(self._have) == self._need:
+                field, self._have = bytes(self._have), bytearray()
+                self._need = self._walk.send(field)
+        return data
+
+    def _frames(self) -> Generator[int, bytes, None]:
+        """Ask for as many bytes as the next field has; set what to pass over behind it."""
+        while True:
+            magic = yield 4
+            self._whole = False
+            if _skippable(magic):
+                self._skip = int.from_bytes((yield 4), "little")
+                self._whole = True
+                continue
+            if magic != _ZSTD:
+                # The reader will say so.
+                while True:
+                    yield _READ
+            descriptor = (yield 1)[0]
+            single = descriptor >> 5 & 1
+            sizes = (1 - single) + (0, 1, 2, 4)[descriptor & 3] + (single, 2, 4, 8)[descriptor >> 6]
+            if sizes:
+                yield sizes
+            last = 0
+            while not last:
+                header = int.from_bytes((yield 3), "little")
+                last = header & 1
+                self._skip = 1 if header >> 1 & 3 == 1 else header >> 3
+            if descriptor >> 2 & 1:
+                yield 4
+            self._whole = True

@@ -1,0 +1,338 @@
+"""What Mem-Info says: zones, free lists, nodes and totals.
+
+Formats: mm/page_alloc.c show_free_areas and mm/show_mem.c and lib/show_mem.c,
+2.6.12 to 7.3-rc7. Numbers of ``kB`` stay kilobytes, numbers without stay pages, as printed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TypedDict
+
+from allocfail import facts
+
+__all__ = ["Memory", "MemoryBuilder", "Zone", "is_memory_line", "starts_memory"]
+
+#: Counters and lists longer than this are no kernel's (a hostile line).
+_MOST = 64
+#: More digits than this are no count of pages or kilobytes; sums and thousandths of them still fit 63 bits.
+_DIGITS = 15
+
+
+class Zone(TypedDict, total=False):
+    """One zone, in the terms of ``allocfail.memory.zones[]``."""
+
+    node: int
+    name: str
+    free_kb: int
+    min_kb: int
+    low_kb: int
+    high_kb: int
+    present_kb: int
+    managed_kb: int
+    reserve_pages: list[int]
+    free_blocks: list[int]
+    largest_free_order: int
+
+
+@dataclass(slots=True)
+class Memory:
+    """Everything read from one Mem-Info block."""
+
+    zones: list[Zone] = field(default_factory=list)
+    nodes: list[dict[str, int | bool]] = field(default_factory=list)
+    totals: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    allocations: list[dict[str, str | int]] = field(default_factory=list)
+    page_kb: int | None = None
+    started: bool = False
+    whole: bool = False
+    """The block's last lines were seen."""
+
+
+def starts_memory(text: str) -> bool:
+    """Whether a line begins the block."""
+    return text in ("Mem-Info:", "Mem-info:")
+
+
+def number(text: str, at: int) -> tuple[int | None, int]:
+    """Read a decimal number at ``at``: its value (None if none is there, or it is no kernel's), the index behind."""
+    end = at + 1 if text.startswith("-", at) else at
+    first = end
+    size = len(text)
+    while end < size and "0" <= text[end] <= "9":
+        end += 1
+    if end == first or end - first > _DIGITS:
+        return None, end
+    return int(text[at:end]), end
+
+
+def field_kb(text: str, word: str) -> int | None:
+    """Return N of ``word:NkB`` or ``word: NkB``, the first that stands behind a blank; None if there is none."""
+    at = text.find(word)
+    if at < 0:
+        return None
+    at += len(word)
+    while text.startswith(" ", at):
+        at += 1
+    value, end = number(text, at)
+    return value if text.startswith(("kB", "KB"), end) else None
+
+
+@cache
+def _ends() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    wording = facts.load()["wording"]
+    return tuple(wording["memory_end"]), tuple(wording["memory_whole"])
+
+
+@cache
+def _starts() -> tuple[str, ...]:
+    return tuple(facts.load()["wording"]["memory_start"])
+
+
+def is_memory_line(text: str) -> bool:
+    """Whether a line can be one of the block's, behind its first."""
+    if not text:
+        return False
+    if text.startswith(_starts()):
+        return True
+    first = text[0]
+    if "0" <= first <= "9":
+        at = 0
+        while at < len(text) and "0" <= text[at] <= "9":
+            at += 1
+        if text.startswith((" pages", " total pagecache pages", " reserved pages"), at):
+            return True
+        return " func:" in text
+    if " func:" in text:
+        return True
+    # A zone's own line, its free list, or its per-cpu list.
+    colon = text.find(":")
+    if colon <= 0:
+        space = text.find(" ")
+        return space > 0 and text.startswith(("free:", "per-cpu:"), space + 1)
+    return (
+        text.startswith(" free:", colon - 5)
+        or text.endswith((" per-cpu:", "per-cpu: empty"))
+        or (text.startswith(": ", colon) and (text.endswith(("kB", ": empty")) and ("*" in text or "empty" in text)))
+    )
+
+
+@cache
+def _totals() -> dict[str, str]:
+    totals: dict[str, str] = facts.load()["memory"]["totals"]
+    return totals
+
+
+class MemoryBuilder:
+    """Takes the block's lines one after another."""
+
+    __slots__ = ("_allocations", "lines", "memory")
+
+    def __init__(self) -> None:
+        """Begin an empty block."""
+        self.memory = Memory()
+        self.lines = 0
+        self._allocations = False
+
+    def add(self, text: str) -> None:
+        """Read one line; what it does not know it passes over."""
+        memory = self.memory
+        self.lines += 1
+        if starts_memory(text):
+            memory.started = True
+            return
+        node: int | None = None
+        rest = text
+        if text.startswith("Node "):
+            node, end = number(text, 5)
+            if node is None or not text.startswith(" ", end):
+                return
+            rest = text[end + 1 :]
+            if rest.startswith(("active_anon:", "inactive_anon:", "hugepages_total=")):
+                self._node(node, rest)
+                return
+        if " free:" in rest and " min:" in rest:
+            self._zone(node, rest)
+        elif rest.startswith(("lowmem_reserve[]:", "protections[]:")):
+            self._reserve(rest)
+        elif "*" in rest and "kB" in rest:
+            self._blocks(node, rest)
+        elif rest and "0" <= rest[0] <= "9":
+            self._total(rest)
+        elif rest.startswith(("Free swap", "Total swap")):
+            self._swap(rest)
+        elif rest.startswith("Memory allocations"):
+            self._allocations = True
+        elif " func:" in rest:
+            self._allocation(rest)
+        elif ":" in rest and "kB" not in rest and "per-cpu" not in rest and not rest.startswith(("CPU ", "cpu ")):
+            self._counters(rest)
+
+    def _zone(self, node: int | None, text: str) -> None:
+        at = text.find(" free:")
+        name = text[:at]
+        if not name or " " in name or len(self.memory.zones) >= _MOST * 16:
+            return
+        zone: Zone = {}
+        if node is not None:
+            zone["node"] = node
+        zone["name"] = name
+        if (value := field_kb(text, " free:")) is not None:
+            zone["free_kb"] = value
+        if (value := field_kb(text, " min:")) is not None:
+            zone["min_kb"] = value
+        if (value := field_kb(text, " low:")) is not None:
+            zone["low_kb"] = value
+        if (value := field_kb(text, " high:")) is not None:
+            zone["high_kb"] = value
+        if (value := field_kb(text, " present:")) is not None:
+            zone["present_kb"] = value
+        if (value := field_kb(text, " managed:")) is not None:
+            zone["managed_kb"] = value
+        self.memory.zones.append(zone)
+
+    def _reserve(self, text: str) -> None:
+        if not self.memory.zones or "reserve_pages" in self.memory.zones[-1]:
+            return
+        pages: list[int] = []
+        at = text.find(":") + 1
+        while at < len(text) and len(pages) < _MOST:
+            if text[at] == " ":
+                at += 1
+                continue
+            value, end = number(text, at)
+            if value is None:
+                break
+            pages.append(value)
+            at = end
+        if pages:
+            self.memory.zones[-1]["reserve_pages"] = pages
+
+    def _blocks(self, node: int | None, text: str) -> None:
+        colon = text.find(": ")
+        name = text[:colon]
+        if colon <= 0 or " " in name:
+            return
+        counts: list[int] = []
+        first_kb = None
+        at = colon + 2
+        while at < len(text) and len(counts) < _MOST:
+            value, end = number(text, at)
+            if value is None or not text.startswith("*", end):
+                break
+            size, end = number(text, end + 1)
+            if size is None or not text.startswith("kB", end):
+                break
+            if first_kb is None:
+                first_kb = size
+            counts.append(value)
+            at = end + 3
+            if text.startswith("(", at):
+                close = text.find(")", at)
+                if close < 0:
+                    break
+                at = close + 2
+        if not counts:
+            return
+        if self.memory.page_kb is None:
+            self.memory.page_kb = first_kb
+        for zone in self.memory.zones:
+            if zone["name"] == name and zone.get("node") == node and "free_blocks" not in zone:
+                break
+        else:
+            if len(self.memory.zones) >= _MOST * 16:
+                return
+            zone = {} if node is None else {"node": node}
+            zone["name"] = name
+            self.memory.zones.append(zone)
+        zone["free_blocks"] = counts
+        for order in range(len(counts) - 1, -1, -1):
+            if counts[order] > 0:
+                zone["largest_free_order"] = order
+                break
+
+    def _node(self, node: int, text: str) -> None:
+        if len(self.memory.nodes) >= _MOST * 16 or text.startswith("hugepages_total="):
+            return
+        values: dict[str, int | bool] = {"node": node}
+        at = 0
+        size = len(text)
+        while at < size and len(values) < _MOST:
+            colon = text.find(":", at)
+            if colon < 0:
+                break
+            name = text[at:colon].replace("(", "_").replace(")", "")
+            at = colon + 1
+            if text.startswith(" ", at):
+                at += 1
+            value, end = number(text, at)
+            if value is not None and text.startswith("kB", end) and name and " " not in name:
+                values[name + "_kb"] = value
+            at = text.find(" ", end)
+            if at < 0:
+                break
+            at += 1
+        where = text.find("all_unreclaimable? ")
+        if where >= 0:
+            values["all_unreclaimable"] = text.startswith("yes", where + 19)
+        self.memory.nodes.append(values)
+
+    def _total(self, text: str) -> None:
+        value, end = number(text, 0)
+        if value is None:
+            return
+        rest = text[end:]
+        totals = self.memory.totals
+        name = _totals().get(rest)
+        if name is not None:
+            totals.setdefault(name, value)
+        if any(rest.startswith(e) for e in _ends()[1]):
+            self.memory.whole = True
+
+    def _swap(self, text: str) -> None:
+        at = 9 if text.startswith("Free swap") else 10
+        while at < len(text) and text[at] in " =:":
+            at += 1
+        value, end = number(text, at)
+        if value is not None and text.startswith("kB", end):
+            self.memory.totals.setdefault("swap_free_kb" if text.startswith("F") else "swap_total_kb", value)
+
+    def _counters(self, text: str) -> None:
+        at = 0
+        size = len(text)
+        counters = self.memory.counters
+        while at < size and len(counters) < _MOST:
+            colon = text.find(":", at)
+            if colon < 0:
+                return
+            name = text[at:colon]
+            value, end = number(text, colon + 1)
+            if value is None or not name or " " in name:
+                return
+            if end < size and text[end] != " ":
+                return
+            counters.setdefault(name, value)
+            at = end
+            while text.startswith(" ", at):
+                at += 1
+
+    def _allocation(self, text: str) -> None:
+        if not self._allocations or len(self.memory.allocations) >= _MOST:
+            return
+        at = text.find(" func:")
+        words = [w for w in text[:at].split(" ") if w]
+        function = text[at + 6 :]
+        if len(words) < 3 or " " in function:
+            return
+        # `72.4 MiB` is two words, `4096` is one.
+        split = 2 if len(words) > 3 and words[1].endswith("B") else 1
+        calls, end = number(words[split], 0)
+        if calls is None or end != len(words[split]) or len(words) < split + 2:
+            return
+        item: dict[str, str | int] = {"size": " ".join(words[:split]), "calls": calls, "place": words[split + 1]}
+        if len(words) > split + 2 and words[split + 2].startswith("["):
+            item["module"] = words[split + 2].strip("[]")
+        item["function"] = function
+        self.memory.allocations.append(item)

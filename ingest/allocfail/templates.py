@@ -1,0 +1,175 @@
+"""Component templates, index templates and the index of articles, as either engine takes them.
+
+The sources are ``pipelines/templates/*.yml``: flat lists of field and type, expanded here into mappings.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from allocfail import __version__
+from allocfail.content import content_path
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+__all__ = ["MANAGED_BY", "Templates", "build", "digest", "mapping_types", "probe", "stamp", "version_number"]
+
+#: ``_meta.managed_by`` of everything that install makes.
+MANAGED_BY = "allocfail"
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Bodies by id, ready to be put."""
+
+    components: dict[str, dict[str, Any]]
+    index_templates: dict[str, dict[str, Any]]
+    kb_index: str
+    kb_body: dict[str, Any]
+    events_index: str
+    """Name of the index that events go to unless told otherwise."""
+    events_stream: str
+    """Name of the data stream that stands beside it."""
+
+
+def _read(name: str) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 - only commands that talk to a cluster need it
+
+    loaded = yaml.safe_load(content_path(f"pipelines/templates/{name}").read_text(encoding="utf-8"))
+    if not isinstance(loaded, dict):
+        raise TypeError(name)
+    return loaded
+
+
+def version_number() -> int:
+    """Return the package's version as the integer that templates and pipelines carry: 1.2.3 is 1002003."""
+    numbers = [int("".join(filter(str.isdigit, part)) or 0) for part in __version__.split(".")[:3]]
+    return sum(number * weight for number, weight in zip(numbers, (1_000_000, 1000, 1), strict=False))
+
+
+def digest(body: Mapping[str, Any]) -> str:
+    """Return 16 hex digits of the SHA-256 of ``body`` as canonical JSON, its ``_meta`` left out."""
+    bare = {key: value for key, value in body.items() if key != "_meta"}
+    text = json.dumps(bare, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def stamp(body: Mapping[str, Any], description: str) -> dict[str, Any]:
+    """Return ``body`` with its version and a ``_meta`` that says whose it is."""
+    stamped = {**copy.deepcopy(dict(body)), "version": version_number()}
+    stamped["_meta"] = {"managed_by": MANAGED_BY, "description": description, "digest": digest(stamped)}
+    return stamped
+
+
+def mapping_types() -> frozenset[str]:
+    """Return the mapping types that a server may lack and for which there is a fallback."""
+    found: set[str] = set()
+
+    def walk(mapping: Any) -> None:
+        if isinstance(mapping, dict):
+            if isinstance(mapping.get("type"), str):
+                found.add(mapping["type"])
+            for value in mapping.values():
+                walk(value)
+
+    types = _read("types.yml")
+    for entry in types.values():
+        walk(entry.get("prefer"))
+    preferred = set(found)
+    found.clear()
+    for entry in types.values():
+        walk(entry.get("fallback", entry if "prefer" not in entry else None))
+    return frozenset(preferred - found)
+
+
+def _mapping(
+    source: Mapping[str, Any], types: Mapping[str, Any], missing: Collection[str], *, twins: bool
+) -> dict[str, Any]:
+    """Return the mapping for a fields file; ``missing`` are the types the server lacks."""
+    properties: dict[str, Any] = {}
+
+    def place(dotted: str, mapping: Mapping[str, Any]) -> None:
+        *parents, leaf = dotted.split(".")
+        at = properties
+        for parent in parents:
+            at = at.setdefault(parent, {}).setdefault("properties", {})
+        at[leaf] = {**copy.deepcopy(dict(mapping)), **at.get(leaf, {})}
+
+    for name, short in source["fields"].items():
+        entry = types[short]
+        lacking = any(f'"type": "{kind}"' in json.dumps(entry.get("prefer")) for kind in missing)
+        place(name, entry["fallback" if lacking else "prefer"] if "prefer" in entry else entry)
+        if twins and short == "long":
+            place(f"{name}_text", types["keyword"])
+    return properties
+
+
+def build(missing: Collection[str] = (), *, index: str | None = None, stream: str | None = None) -> Templates:
+    """Return everything that is put beside the pipelines.
+
+    ``missing`` are mapping types that the server lacks (of :func:`mapping_types`); ``index`` and ``stream`` name the
+    events' index and data stream instead of the defaults.
+    """
+    types = _read("types.yml")
+    events = _read("events.yml")
+    components: dict[str, dict[str, Any]] = {}
+    for name, file in events["components"].items():
+        source = _read(file)
+        own = "dynamic" in source
+        properties = _mapping(source, types, missing, twins=own)
+        if own:  # the whole file is one object's: what it does not name is kept and not indexed
+            for mapping in properties.values():
+                mapping["dynamic"] = source["dynamic"]
+        components[name] = stamp({"template": {"mappings": {"properties": properties}}}, source["description"])
+
+    index_templates: dict[str, dict[str, Any]] = {}
+    names: list[str] = []
+    for name, entry in events["templates"].items():
+        chosen = (stream if entry.get("data_stream") else index) or entry["names"][0]
+        names.append(chosen)
+        patterns = [chosen] if chosen in entry["names"] else [chosen, f"{chosen}-*"]
+        if chosen in entry["names"]:
+            patterns = entry.get("patterns", [chosen, f"{chosen}-*"])
+        body: dict[str, Any] = {
+            "index_patterns": patterns,
+            "priority": entry["priority"],
+            "composed_of": list(components),
+            "template": {"settings": _settings(events["settings"]), "mappings": {"dynamic": events["dynamic"]}},
+        }
+        if entry.get("data_stream"):
+            body["data_stream"] = {}
+        index_templates[name] = stamp(body, entry["description"])
+
+    kb = _read("kb.yml")
+    mappings = {"dynamic": kb["dynamic"], "properties": _mapping(kb, types, missing, twins=False)}
+    settings = _settings(kb["settings"])
+    meta = {
+        "managed_by": MANAGED_BY,
+        "description": kb["description"],
+        "digest": digest({"m": mappings, "s": settings}),
+    }
+    kb_body = {"settings": settings, "mappings": {**mappings, "_meta": meta}}
+    return Templates(components, index_templates, kb["index"], kb_body, names[0], names[1])
+
+
+def _settings(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings nested and as strings, the way both engines give them back."""
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *parents, leaf = name.split(".")
+        at = nested
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[leaf] = str(value).lower() if isinstance(value, bool) else str(value)
+    return nested
+
+
+def probe() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a document that the pipeline must decode, and dotted fields of the result with their values."""
+    source = _read("probe.yml")
+    return source["document"], source["expect"]

@@ -1,0 +1,452 @@
+"""Call traces: frames in every architecture's style, and what they say together.
+
+Frame grammar (blanks between tokens)::
+
+    line    = [start] token*            start: "Call Trace:", "Call trace:", "Backtrace:" …
+    token   = marker | address | guess | frame | from | note
+    marker  = "<IRQ>" | "<EOI>" | …                              (kb/facts/wording.yml)
+    address = "[<hex>]" | "[hex]" | "[<>]" | "[]" | "<hex>"      x86, ARM, MIPS, s390; PowerPC prints two
+    guess   = "?"                                                the next frame was found on the stack, not unwound
+    frame   = symbol "+0x" hex "/0x" hex [module] | "{" [":" mod ":"] symbol "+" dec "}" | "(" symbol … ")"
+    symbol  = [":" mod ":"] (letter | digit | "_" | "." | "$")+
+    module  = "[" name [" " build-id] "]"
+    from    = "from"                                             ARM: caller behind callee
+    note    = "(unreliable)" | "(C)" … | file ":" line | "[inline]"
+
+Sources: arch/*/kernel/{traps,stacktrace,dumpstack,process}.c, 2.6.12 to 7.3-rc7; klogd's ``[sym+o/l] sym+o/l``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import NamedTuple
+
+from allocfail import facts
+
+__all__ = [
+    "Frame",
+    "Trace",
+    "TraceBuilder",
+    "is_dump_frame",
+    "is_failure_frame",
+    "is_page_frame",
+    "normalise",
+    "parse_frames",
+]
+
+
+class Frame(NamedTuple):
+    """One frame, or a marker (then ``function`` is empty)."""
+
+    function: str
+    reliable: bool = True
+    module: str | None = None
+    pointer: bool = False
+    """Offset 0, or equal to the function's size: a function's address on the stack, not a return address."""
+    callee: bool = False
+    """The left side of ARM's ``a from b``: repeats the frame of the line before."""
+    style: str = "plain"
+    """``plain``, ``klogd`` or ``brace``: the latter two never mark guesses."""
+    marker: str | None = None
+
+
+_FAST = re.compile(
+    r"(?:\[<?[0-9a-f]{8,16}>?\] )?(\? )?([A-Za-z_.$][A-Za-z0-9_.$]*)\+0x([0-9a-f]{1,16})/0x([0-9a-f]{1,16})"
+    r"(?: \[([A-Za-z0-9_-]{1,64})(?: [0-9a-f]{1,64})?\])?$",
+    re.ASCII,
+)
+_HEX = frozenset("0123456789abcdefABCDEF")
+_SYMBOL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.$")
+_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.$")
+_MODULE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_UPPER = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class _Words(NamedTuple):
+    start: tuple[str, ...]
+    boundary_start: tuple[str, ...]
+    markers: tuple[str, ...]
+
+
+@cache
+def _words() -> _Words:
+    wording = facts.load()["wording"]
+    groups = wording["markers"]
+    markers = sorted({m for group in groups.values() for m in group}, key=len, reverse=True)
+    return _Words(tuple(wording["trace_start"]), tuple(wording["boundary_start"]), tuple(markers))
+
+
+@lru_cache(maxsize=4096)
+def parse_frames(text: str) -> tuple[Frame, ...] | None:
+    """Return the frames and markers of a trace's line, in order.
+
+    ``text`` is one line without prefix. None if it is no line of a trace; an empty tuple where it holds addresses
+    only (a kernel without symbols) or just announces the trace.
+    """
+    match = _FAST.match(text)
+    if match is not None:
+        guess, function, offset, size, module = match.groups()
+        return (Frame(function, guess is None, module, _is_pointer(offset, size)),)
+    return _scan(text)
+
+
+def _is_pointer(offset: str, size: str) -> bool:
+    value = offset.lstrip("0")
+    return not value or value == size.lstrip("0")
+
+
+def _span(text: str, at: int, allowed: frozenset[str]) -> int:
+    size = len(text)
+    while at < size and text[at] in allowed:
+        at += 1
+    return at
+
+
+def _address(text: str, at: int) -> int:
+    """Return the index behind an address in brackets at ``at``, or -1."""
+    if text.startswith(("[]", "[<>]"), at):
+        return at + (2 if text[at + 1] == "]" else 4)
+    inner = at + 2 if text.startswith("[<", at) else at + 1
+    end = _span(text, inner, _HEX)
+    if not 8 <= end - inner <= 16:
+        return -1
+    closing = ">]" if inner == at + 2 else "]"
+    return end + len(closing) if text.startswith(closing, end) else -1
+
+
+def _symbol(text: str, at: int) -> tuple[str | None, str, int]:
+    """Read ``[:mod:]symbol`` at ``at``: module, symbol (empty if none), index behind."""
+    module = None
+    if text.startswith(":", at):
+        end = _span(text, at + 1, _MODULE)
+        if end == at + 1 or not text.startswith(":", end):
+            return None, "", at
+        module = text[at + 1 : end]
+        at = end + 1
+    if at >= len(text) or text[at] not in _FIRST:
+        return None, "", at
+    end = _span(text, at, _SYMBOL)
+    return module, text[at:end], end
+
+
+def _offset(text: str, at: int) -> tuple[bool, int]:
+    """Read ``+0x1/0x2`` at ``at``: whether it is a function's own address, and the index behind, or -1."""
+    if not text.startswith("+0x", at):
+        return False, -1
+    end = _span(text, at + 3, _HEX)
+    if end == at + 3 or not text.startswith("/0x", end):
+        return False, -1
+    stop = _span(text, end + 3, _HEX)
+    if stop == end + 3:
+        return False, -1
+    return _is_pointer(text[at + 3 : end].lower(), text[end + 3 : stop].lower()), stop
+
+
+def _module(text: str, at: int) -> tuple[str | None, int]:
+    """Read `` [mod]`` or `` [mod build-id]`` at ``at``: the module, None if none is there, and the index behind."""
+    if not text.startswith(" [", at):
+        return None, at
+    inner = _span(text, at + 2, _MODULE)
+    close = inner
+    if text.startswith(" ", inner):
+        close = _span(text, inner + 1, _HEX)
+    if inner > at + 2 and text.startswith("]", close):
+        return text[at + 2 : inner], close + 1
+    return None, at
+
+
+def _scan(text: str) -> tuple[Frame, ...] | None:
+    words = _words()
+    found: list[Frame] = []
+    at = 0
+    size = len(text)
+    known = False
+    guess = False
+    caller = False
+    klogd = False
+    for start in words.start:
+        if text.startswith(start):
+            at = len(start)
+            known = True
+            break
+    else:
+        for start in words.boundary_start:
+            if text.startswith(start):
+                return (Frame("", marker=start),)
+    while at < size:
+        char = text[at]
+        if char in " \t),":
+            at += 1
+            continue
+        if char in "<#":
+            for marker in words.markers:
+                if text.startswith(marker, at):
+                    found.append(Frame("", marker=marker))
+                    at += len(marker)
+                    known = True
+                    break
+            else:
+                end = _span(text, at + 1, _HEX)
+                if not 8 <= end - at - 1 <= 16 or not text.startswith(">", end):
+                    break
+                at = end + 1
+                known = True
+            continue
+        if char == "[":
+            end = _address(text, at)
+            if end < 0:
+                end = text.find("] ", at)
+                if end < 0 or text.find("+0x", at, end) < 0:
+                    break
+                klogd = True
+                end += 1
+            at = end
+            known = True
+            continue
+        if char == "?":
+            guess = True
+            at += 1
+            continue
+        if char == "{":
+            module, symbol, end = _symbol(text, at + 1)
+            stop = text.find("}", end)
+            if not symbol or not text.startswith("+", end) or stop < 0:
+                break
+            digits = text[end + 1 : stop]
+            if not digits.isascii() or not digits.isdigit():
+                break
+            found.append(Frame(symbol, not guess, module, not digits.strip("0"), style="brace"))
+            guess = False
+            known = True
+            at = stop + 1
+            continue
+        if char == "(":
+            if text.startswith("([", at):
+                at += 1
+                continue
+            if text.startswith("(unreliable)", at):
+                at += 12
+                continue
+            end = _span(text, at + 1, _UPPER)
+            if end > at + 1 and text.startswith(")", end):
+                at = end + 1
+                continue
+            at += 1
+            char = text[at] if at < size else ""
+            in_parens = True
+        else:
+            in_parens = False
+            if text.startswith("from ", at) and found:
+                caller = True
+                at += 5
+                continue
+        module, symbol, end = _symbol(text, at)
+        if not symbol:
+            break
+        pointer, stop = _offset(text, end)
+        if stop < 0:
+            owner, stop = _module(text, end)
+            arm = text.startswith(")", stop) if in_parens else caller or text.startswith(" from ", stop)
+            module = owner or module
+            if not arm:
+                # syzbot's `name file.c:12 [inline]`: no frame of its own.
+                if found or not text.endswith(" [inline]"):
+                    if not found or not _is_place(text, at):
+                        break
+                    at = _next_blank(text, at)
+                    continue
+                return ()
+        else:
+            owner, stop = _module(text, stop)
+            module = owner or module
+        callee = text.startswith((" from ", ") from "), stop)
+        found.append(Frame(symbol, not guess, module, pointer, callee, "klogd" if klogd else "plain"))
+        guess = False
+        known = True
+        at = stop
+    if at < size and not known:
+        return None
+    if at < size and not found:
+        return None
+    if at < size and found and all(f.marker is None for f in found) and not _starts_like_frame(text):
+        return None
+    return tuple(found) if known else None
+
+
+def _starts_like_frame(text: str) -> bool:
+    """Whether a line whose rest is none of the grammar's still begins as only a frame does: with an address."""
+    return text.startswith(("[", "<", "("))
+
+
+def _next_blank(text: str, at: int) -> int:
+    end = text.find(" ", at)
+    return len(text) if end < 0 else end
+
+
+def _is_place(text: str, at: int) -> bool:
+    """Whether ``file.c:123`` stands at ``at``."""
+    word = text[at : _next_blank(text, at)]
+    colon = word.rfind(":")
+    return colon > 0 and word[colon + 1 :].isdigit() and word.isascii()
+
+
+class _Sets(NamedTuple):
+    dump: frozenset[str]
+    failure: frozenset[str]
+    page: frozenset[str]
+    softirq: frozenset[str]
+    interrupt: frozenset[str]
+    process: frozenset[str]
+    outermost: frozenset[str]
+    boundary: frozenset[str]
+    nmi: frozenset[str]
+    prefixes: tuple[str, ...]
+
+
+@cache
+def _sets() -> _Sets:
+    frames = facts.load()["frames"]
+    wording = facts.load()["wording"]
+    return _Sets(
+        frozenset(frames["dump"]),
+        frozenset(frames["failure"]),
+        frozenset(frames["plumbing"]["page"]),
+        frozenset(frames["softirq"]),
+        frozenset(frames["interrupt"]),
+        frozenset(frames["process"]),
+        frozenset(frames["outermost"]),
+        frozenset(wording["markers"]["boundary"]) | frozenset(wording["boundary_start"]),
+        frozenset(wording["markers"]["nmi"]),
+        tuple(frames["abi_prefixes"]),
+    )
+
+
+@lru_cache(maxsize=8192)
+def normalise(function: str) -> str:
+    """Return a function's name as grouping compares it: no leading dot, no suffix, one system call prefix."""
+    name = function.removeprefix(".")
+    dot = name.find(".", 1)
+    if dot > 0:
+        name = name[:dot]
+    name = name.removesuffix("_noprof")
+    for prefix in _sets().prefixes:
+        if name.startswith(prefix):
+            return "sys_" + name[len(prefix) :]
+    return name
+
+
+def is_dump_frame(function: str) -> bool:
+    """Whether a function prints a dump."""
+    return normalise(function) in _sets().dump
+
+
+def is_failure_frame(function: str) -> bool:
+    """Whether a function announces a failed page allocation."""
+    return normalise(function) in _sets().failure
+
+
+def is_page_frame(function: str) -> bool:
+    """Whether a function is the page allocator's own."""
+    return normalise(function) in _sets().page
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A whole call trace; the sequences are parallel, a place a frame, in the order printed."""
+
+    functions: tuple[str, ...]
+    reliable: tuple[bool, ...]
+    pointers: tuple[bool, ...]
+    frame_modules: tuple[str | None, ...]
+    modules: tuple[str, ...]
+    boundary: int
+    """How many frames stand before the first interrupt boundary."""
+    context: str | None
+    unmarked: bool
+    """The kernel (or klogd) printed it without marking guesses."""
+    outermost: bool
+    """It ends where the kernel's own code begins."""
+
+    @property
+    def guessed(self) -> bool:
+        """Whether grouping has to treat every frame as a guess (fewer than three are reliable)."""
+        return self.unmarked or sum(self.reliable[: self.boundary]) < 3
+
+    def selected(self) -> list[int]:
+        """Return the places of the frames that grouping looks at: rules 1 and 2 of the fingerprint."""
+        places = range(self.boundary)
+        if self.guessed:
+            return [i for i in places if not self.pointers[i]]
+        return [i for i in places if self.reliable[i]]
+
+
+class TraceBuilder:
+    """Takes a trace's lines one after another."""
+
+    __slots__ = ("bannerless", "boundary", "frames", "lines", "nmi")
+
+    def __init__(self) -> None:
+        """Begin an empty trace."""
+        self.frames: list[Frame] = []
+        self.lines: list[str] = []
+        self.boundary = -1
+        self.nmi = False
+        self.bannerless = False
+        """In the style of an architecture whose dump_stack() printed no banner before 3.10."""
+
+    def add(self, text: str, frames: tuple[Frame, ...]) -> None:
+        """Add what :func:`parse_frames` found in the line ``text``."""
+        sets = _sets()
+        self.lines.append(text)
+        if text.startswith(("Call trace:", "Backtrace:")) or (text.startswith("[") and text.find("] [", 0, 24) > 0):
+            self.bannerless = True
+        for frame in frames:
+            marker = frame.marker
+            if marker is not None:
+                if marker in sets.boundary:
+                    if self.boundary < 0 and self.frames:
+                        self.boundary = len(self.frames)
+                elif marker in sets.nmi and self.boundary < 0:
+                    self.nmi = True
+            elif frame.callee and self.frames and self.frames[-1].function == frame.function:
+                continue
+            else:
+                self.frames.append(frame)
+
+    def build(self, *, old_release: bool) -> Trace:
+        """Return the trace. ``old_release``: the kernel is older than 2.6.28, where x86 began to mark guesses."""
+        frames = self.frames
+        sets = _sets()
+        boundary = len(frames) if self.boundary < 0 else self.boundary
+        marked = any(not f.reliable for f in frames)
+        unmarked = not marked and (old_release or any(f.style != "plain" for f in frames))
+        trace = Trace(
+            functions=tuple(f.function for f in frames),
+            reliable=tuple(f.reliable for f in frames),
+            pointers=tuple(f.pointer for f in frames),
+            frame_modules=tuple(f.module for f in frames),
+            modules=tuple(dict.fromkeys(f.module for f in frames if f.module)),
+            boundary=boundary,
+            context=None,
+            unmarked=unmarked,
+            outermost=bool(frames) and self._ends(frames, sets),
+        )
+        object.__setattr__(trace, "context", self._context(trace, sets))
+        return trace
+
+    @staticmethod
+    def _ends(frames: list[Frame], sets: _Sets) -> bool:
+        # Guesses may trail behind the outermost frame: look at the last few.
+        return any(normalise(f.function) in sets.outermost for f in frames[-4:])
+
+    def _context(self, trace: Trace, sets: _Sets) -> str | None:
+        if self.nmi:
+            return "nmi"
+        names = {normalise(trace.functions[i]) for i in trace.selected()}
+        if names & sets.softirq:
+            return "softirq"
+        if names & sets.interrupt:
+            return "hardirq"
+        return "process" if names & sets.process else None

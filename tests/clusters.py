@@ -1,0 +1,112 @@
+"""What the tests of everything that talks to a cluster share, a server that pretends to be one included."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
+
+from allocfail.engine import Engine, path
+from allocfail.install import Change, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ARTICLE = {
+    "id": "one",
+    "title": "One",
+    "summary": "First",
+    "priority": 1,
+    "keywords": ["a"],
+    "url": "http://127.0.0.1/one.html",
+    "headings": [{"text": "H", "url": "http://127.0.0.1/one.html#h"}],
+    "body": "text",
+}
+PIPELINES: dict[str, dict[str, Any]] = {
+    "allocfail": {
+        "description": "Entry",
+        "version": 1,
+        "processors": [
+            {"set": {"field": "through", "value": True}},
+            {"pipeline": {"name": "allocfail-inner"}},
+        ],
+    },
+    "allocfail-inner": {"description": "Inner", "version": 1, "processors": [{"set": {"field": "in", "value": 1}}]},
+}
+WANTED = Wanted(PIPELINES, [ARTICLE])
+
+
+def remove_all(cluster: Engine) -> None:
+    """Leave nothing of these tests behind; nothing here goes through the code that is tested."""
+    for item in cluster.request("GET", "/_resolve/index/app-*,allocfail-*?expand_wildcards=all")["indices"]:
+        cluster.request("DELETE", path(item["name"]))
+    for kind in ("_index_template", "_component_template"):
+        answer = cluster.request("GET", f"/{kind}")
+        for item in next(iter(answer.values())):
+            if item["name"].startswith(("allocfail-", "app-")):
+                cluster.request("DELETE", path(kind, item["name"]))
+    for name in cluster.request("GET", "/_ingest/pipeline", missing_ok=True) or {}:
+        if name.startswith(("allocfail", "app-", "logs@")):
+            cluster.request("DELETE", path("_ingest", "pipeline", name))
+
+
+def actions(changes: Iterable[Change]) -> dict[str, str]:
+    return {f"{change.kind} {change.id}": change.action for change in changes}
+
+
+def done(changes: Iterable[Change]) -> list[Change]:
+    return [change for change in changes if change.action not in {"unchanged", "missing"}]
+
+
+def put(cluster: Engine, index: str, document: dict[str, Any]) -> dict[str, Any]:
+    answer = cluster.request("POST", f"{path(index, '_doc')}?refresh=true", document)
+    source: dict[str, Any] = cluster.request("GET", path(index, "_doc", answer["_id"]))["_source"]
+    return source
+
+
+def add(cluster: Engine, name: str) -> None:
+    cluster.request("POST", f"{path(name, '_doc')}?refresh=true", {"@timestamp": "2026-01-01T00:00:00Z"})
+
+
+ROOTS = {
+    "elasticsearch": {"version": {"number": "9.4.3", "build_flavor": "default"}, "tagline": "You Know, for Search"},
+    "opensearch": {"version": {"number": "3.8.0", "distribution": "opensearch"}},
+}
+
+Answer = tuple[int, Any]
+
+
+@contextmanager
+def server(answer: Callable[[str, str, bytes], Answer], seen: list[dict[str, str]] | None = None) -> Iterator[str]:
+    """Serve ``answer(method, target, body)`` and yield the URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_one(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            if seen is not None:
+                seen.append({name.lower(): value for name, value in self.headers.items()})
+            status, content = answer(self.command, self.path, body)
+            data = content if isinstance(content, bytes) else json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("x-elastic-product", "Elasticsearch")
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_PUT = do_POST = do_DELETE = handle_one  # noqa: N815 - http.server's names
+
+        def log_message(self, *_: object) -> None:
+            """Be quiet."""
+
+    httpd = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_port}"
+    finally:
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()

@@ -1,0 +1,133 @@
+"""Fixtures that every test may ask for: real engines, started when the first test wants one.
+
+``ALLOCFAIL_TEST_OPENSEARCH`` and ``ALLOCFAIL_TEST_ELASTICSEARCH`` name running engines to use instead;
+``ALLOCFAIL_SKIP_ENGINES=1`` skips the engine tests, except where ``CI`` is set.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from allocfail.errors import AllocfailError
+from engines import harness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from engines.harness import Engine
+
+ENGINE_FIXTURES = {
+    "elasticsearch_engine",
+    "elasticsearch_secured",
+    "elasticsearch_url",
+    "engine",
+    "engine_without_regex",
+    "opensearch_engine",
+    "opensearch_url",
+}
+PRODUCTS = ["elasticsearch", "opensearch"]
+NO_REGEX = {"script.painless.regex.enabled": "false"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs an engine, so that ``-m 'not engine'`` is complete."""
+    for item in items:
+        if ENGINE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.engine)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("engine") and os.environ.get("ALLOCFAIL_SKIP_ENGINES") == "1":
+        if os.environ.get("CI"):
+            return
+        pytest.skip("ALLOCFAIL_SKIP_ENGINES=1: NOT tested against real engines")
+
+
+def _run(started: AbstractContextManager[Engine]) -> Iterator[Engine]:
+    try:
+        engine = started.__enter__()
+    except AllocfailError as error:
+        pytest.fail(str(error), pytrace=False)
+    try:
+        yield engine
+    finally:
+        started.__exit__(None, None, None)
+
+
+def _given(product: str) -> Engine | None:
+    """Return the running engine that the environment names, if it does."""
+    name = f"ALLOCFAIL_TEST_{product.upper()}"
+    url = os.environ.get(name)
+    if not url:
+        return None
+    engine = harness.Engine(product, url.rstrip("/"))
+    try:
+        status, _ = engine.request("GET", "/")
+    except OSError as error:
+        pytest.fail(f"{name}={url}: {error}", pytrace=False)
+    if status != 200:
+        pytest.fail(f"{name}={url}: answers {status}", pytrace=False)
+    return engine
+
+
+@pytest.fixture(scope="session")
+def console(request: pytest.FixtureRequest) -> Iterator[Console | None]:
+    """Progress on the terminal, past pytest's capture: a first download takes a while."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    if capture is None:
+        yield Console(stderr=True)
+        return
+    with capture.global_and_fixture_disabled():
+        copy = os.fdopen(os.dup(2), "w")
+    with copy:
+        yield Console(file=copy)
+
+
+@pytest.fixture(scope="session")
+def opensearch_engine(console: Console) -> Iterator[Engine]:
+    if given := _given("opensearch"):
+        yield given
+    else:
+        yield from _run(harness.start_opensearch(console=console))
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_engine(console: Console) -> Iterator[Engine]:
+    if given := _given("elasticsearch"):
+        yield given
+    else:
+        yield from _run(harness.start_elasticsearch(console=console))
+
+
+@pytest.fixture(scope="session")
+def opensearch_url(opensearch_engine: Engine) -> str:
+    return opensearch_engine.url
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url(elasticsearch_engine: Engine) -> str:
+    return elasticsearch_engine.url
+
+
+@pytest.fixture(scope="session", params=PRODUCTS)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Return each engine in turn: a test that asks for it runs on both."""
+    return request.getfixturevalue(f"{request.param}_engine")
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_secured(console: Console) -> Iterator[Engine]:
+    """Run an Elasticsearch with security on: HTTPS, ``ca_file``, a superuser."""
+    yield from _run(harness.start_elasticsearch(secured=True, console=console))
+
+
+@pytest.fixture(scope="module", params=PRODUCTS)
+def engine_without_regex(request: pytest.FixtureRequest, console: Console) -> Iterator[Engine]:
+    """Run each engine in turn with Painless's regular expressions switched off."""
+    start = harness.start_opensearch if request.param == "opensearch" else harness.start_elasticsearch
+    yield from _run(start(settings=NO_REGEX, console=console))

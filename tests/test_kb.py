@@ -1,0 +1,300 @@
+"""The articles, what they apply to, and the ``kb`` command."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from itertools import product
+from typing import Any
+
+import pytest
+
+from allocfail import kb, knowledge
+from allocfail.content import content_path
+from allocfail.errors import AllocfailError, InputError, NotFoundError
+
+BASE = "https://kb.example/x/"
+KINDS = (
+    "page_allocation_failure",
+    "page_allocation_stall",
+    "slab_allocation_failure",
+    "vmalloc_allocation_failure",
+    "oom_kill",
+)
+VALUES = {"order": "1", "pages": "2", "gfp": "GFP_ATOMIC", "mask": "0x20"}
+GOOD = """---
+id: some-article
+title: T
+summary: S
+priority: 1
+keywords: [a]
+applies:
+  - when: {kind: oom_kill}
+    anchor: here
+    why: w
+---
+## Here {#here}
+"""
+
+
+def run(*arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "allocfail", *arguments],
+        input=stdin,
+        capture_output=True,
+        check=False,
+        env=env,
+        timeout=60,
+    )
+
+
+def test_articles_are_sorted_and_named_after_their_files() -> None:
+    articles = kb.load()
+    assert [item.priority for item in articles] == sorted(item.priority for item in articles)
+    assert {item.id for item in articles} == {path.stem for path in content_path(kb.ARTICLES).glob("*.md")}
+
+
+def test_every_internal_link_leads_to_a_section_that_exists() -> None:
+    anchors = {item.id: {heading.anchor for heading in item.headings} for item in kb.load()}
+    seen = 0
+    for item in kb.load():
+        for target in re.findall(r"\]\(([^)]*)\)", item.body):
+            page, _, anchor = target.partition("#")
+            identifier = page.removesuffix(".html") or item.id
+            assert page == "" or page.endswith(".html"), target
+            assert identifier in anchors, target
+            assert anchor == "" or anchor in anchors[identifier], target
+            seen += 1
+    assert seen > 10
+
+
+def test_compiled_front_matter_is_current() -> None:
+    compiled = json.loads(content_path("kb/facts/compiled.json").read_text(encoding="utf-8"))
+    assert compiled["articles"] == json.loads(json.dumps(kb.front_matter()))
+
+
+def events() -> list[dict[str, Any]]:
+    """Every combination of the features that rules look at, as a decoder gives them."""
+    found = []
+    for kind, may_sleep, order in product(KINDS, (True, False, None), (None, 0, 1, 3, 4, 9)):
+        features: dict[str, Any] = {"kind": kind, "complete": True, "zones": True, "has_order": order is not None}
+        if may_sleep is not None:
+            features["may_sleep"] = may_sleep
+        if order is not None:
+            features["order"] = order
+        found.append(features)
+    return found
+
+
+@pytest.mark.parametrize("features", events(), ids=str)
+def test_every_event_gets_an_article_without_open_placeholders(features: dict[str, Any]) -> None:
+    values = {
+        name: value
+        for name, value in VALUES.items()
+        if (name in {"order", "pages"} and "order" in features) or (name in {"gfp", "mask"} and "may_sleep" in features)
+    }
+    found = knowledge.articles(features, values, BASE)
+    assert found
+    assert not [item for item in found if "{" in item["why"]]
+    if features["kind"].startswith("page_"):
+        assert "zone-reclaim-mode" in {item["id"] for item in found}
+
+
+@pytest.mark.parametrize(
+    ("features", "first"),
+    [
+        ({"kind": "page_allocation_failure", "may_sleep": False, "order": 1}, "zone-reclaim-mode.html#cannot-act"),
+        ({"kind": "page_allocation_failure", "may_sleep": False, "order": 5}, "zone-reclaim-mode.html#cannot-act"),
+        ({"kind": "page_allocation_failure", "may_sleep": True, "order": 4}, "high-order-fragmentation.html#costly"),
+        ({"kind": "page_allocation_failure", "may_sleep": True, "order": 0}, "zone-reclaim-mode.html#blocking"),
+        ({"kind": "page_allocation_failure"}, "zone-reclaim-mode.html#what-it-is"),
+        ({"kind": "page_allocation_stall", "order": 0}, "page-allocation-stall.html#what-it-is"),
+        ({"kind": "oom_kill", "oom_constraint": "CONSTRAINT_MEMCG"}, "oom-kill.html#cgroup"),
+        ({"kind": "vmalloc_allocation_failure", "vmalloc_reason": "exceeds total pages"}, "vmalloc-failure.html#size"),
+        ({"kind": "slab_allocation_failure", "may_sleep": False}, "slab-allocation-failure.html#reading"),
+    ],
+)
+def test_the_most_direct_article_comes_first(features: dict[str, Any], first: str) -> None:
+    assert knowledge.articles(features, VALUES, BASE)[0]["url"] == BASE + first
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("---\nid", "id", "no front matter"),
+        ("title: T", "title: [", "not YAML"),
+        ("title: T\n", "", "exactly"),
+        ("title: T", "title: T\nextra: 1", "exactly"),
+        ("id: some-article", "id: ../x", "id is not"),
+        ("id: some-article", "id: Some", "id is not"),
+        ("priority: 1", "priority: true", "priority"),
+        ("kind: oom_kill", "colour: red", "colour"),
+        ("kind: oom_kill", "may_sleep: 'no'", "may_sleep wants bool"),
+        ("kind: oom_kill", "order_min: [1]", "order_min wants int"),
+        ("kind: oom_kill", "kind: []", "kind wants str"),
+        ("anchor: here", "anchor: there", "there"),
+        ("why: w", "why: '{order}'", "guarantees"),
+        ("why: w", "why: '{secret}'", "secret"),
+        ("why: w", "why: '{order!r}'", "order"),
+        ("why: w", "why: '{{order}}'", "braces"),
+        (" {#here}", "", "no explicit anchor"),
+        ("## Here {#here}", "## Here {#here}\n\n## Again {#here}", "twice"),
+    ],
+)
+def test_bad_front_matter_is_named(old: str, new: str, message: str) -> None:
+    assert kb.parse("x.md", GOOD).id == "some-article"
+    assert old in GOOD
+    with pytest.raises(AllocfailError, match=message):
+        kb.parse("x.md", GOOD.replace(old, new, 1))
+
+
+def test_headings_in_code_are_not_sections() -> None:
+    item = kb.parse("x.md", GOOD + "\n```\n## not a section\n```\n")
+    assert [heading.anchor for heading in item.headings] == ["here"]
+
+
+def test_search_finds_a_word_however_it_is_written() -> None:
+    for words in (["zone_reclaim_mode"], ["ZONE-RECLAIM"], ["vm.zone_reclaim_mode=1"], ["zone", "reclaim"]):
+        assert kb.search(words)[0].article.id == "zone-reclaim-mode"
+
+
+def test_search_prefers_articles_that_hold_every_word_and_names_the_section() -> None:
+    hits = kb.search(["OOM", "cgroup"])
+    assert hits[0].article.id == "oom-kill"
+    assert hits[0].anchor == "cgroup"
+    assert len(kb.search(["jumbo", "xyzzy"])) == len(kb.search(["jumbo"]))
+    assert kb.search(["xyzzy"]) == []
+    assert kb.search(["..."]) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["javascript:alert(1)", "ftp://a/", "http://", "https://a/?q=1", "https://a/#x", "http://a\x1b/", "//a/", "x"],
+)
+def test_base_url_refuses_what_is_no_place_for_pages(url: str) -> None:
+    with pytest.raises(InputError):
+        kb.base_url(url)
+
+
+def test_base_url_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(kb.URL_VARIABLE, raising=False)
+    assert kb.base_url() == kb.DEFAULT_URL
+    monkeypatch.setenv(kb.URL_VARIABLE, "https://kb.example/x")
+    assert kb.article_url(kb.base_url(), "a", "b") == "https://kb.example/x/a.html#b"
+    assert kb.base_url("http://other") == "http://other/"
+
+
+def test_printable_keeps_text_and_drops_what_moves_a_cursor() -> None:
+    assert kb.printable("a\tb\nc \u2013 ü") == "a\tb\nc \u2013 ü"
+    assert kb.printable("\x1b]0;x\x07\x9b2J\r\u202e") == "\ufffd]0;x\ufffd\ufffd2J\ufffd\ufffd"
+
+
+def test_unknown_article() -> None:
+    with pytest.raises(NotFoundError, match="zone-reclaim-mode"):
+        kb.article("zone")
+
+
+def test_list_and_search_write_a_document_a_line() -> None:
+    listed = [json.loads(line) for line in run("kb", "list", "--url", BASE).stdout.splitlines()]
+    assert {item["id"]: item["url"] for item in listed} == {item.id: f"{BASE}{item.id}.html" for item in kb.load()}
+    found = run("kb", "search", "vmalloc", "error")
+    assert found.returncode == 0
+    assert json.loads(found.stdout.splitlines()[0])["id"] == "vmalloc-failure"
+    none = run("kb", "search", "xyzzy\x1b[2J")
+    assert none.returncode == 1
+    assert none.stdout == b""
+    assert none.stderr.count(b"\n") == 1
+    assert b"\x1b" not in none.stderr
+
+
+def test_show_is_plain_markdown_when_piped() -> None:
+    shown = run("kb", "show", "zone-reclaim-mode", "--url", BASE)
+    assert shown.returncode == 0
+    text = shown.stdout.decode()
+    assert text.startswith("# vm.zone_reclaim_mode")
+    assert "{#" not in text
+    assert "\x1b" not in text
+    assert f"]({BASE}zone-reclaim-mode.html#cannot-act)" in text
+    assert f"]({BASE}atomic-allocation-failure.html)" in text
+    missing = run("kb", "show", "\x1b[2Jno")
+    assert missing.returncode == 1
+    assert missing.stderr.count(b"\n") == 1
+    assert b"\x1b" not in missing.stderr
+
+
+LOG = b"""\
+Mar  1 10:00:00 web7 kernel: nginx: page allocation failure. order:1, mode:0x20
+Mar  1 10:00:00 web7 kernel: Pid: 812, comm: nginx Not tainted 2.6.32-431.el6.x86_64 #1
+Mar  1 10:00:00 web7 kernel: Call Trace:
+Mar  1 10:00:00 web7 kernel: <IRQ>  [<ffffffff8112f9e7>] ? __alloc_pages_nodemask+0x757/0x8d0
+Mar  1 10:00:00 web7 kernel: [<ffffffff8116e482>] ? kmem_getpages+0x62/0x170
+Mar  1 10:00:00 web7 kernel: [<ffffffff8144c1b8>] ? sk_prot_alloc+0x48/0x1c0
+"""
+
+
+def test_lookup_answers_for_a_log_and_for_the_documents_it_gave() -> None:
+    first = run("kb", "lookup", "--url", BASE, stdin=LOG)
+    assert first.returncode == 0, first.stderr
+    (excerpt,) = [json.loads(line) for line in first.stdout.splitlines()]
+    assert excerpt["allocfail"]["kind"] == "page_allocation_failure"
+    assert excerpt["allocfail"]["kb"][0]["url"] == f"{BASE}zone-reclaim-mode.html#cannot-act"
+    assert "may not sleep" in excerpt["allocfail"]["kb"][0]["why"]
+    # A document that says which articles apply is believed, in each form in which it may come.
+    hit = {"_index": "x", "_source": {"allocfail.kb": excerpt["allocfail"]["kb"], "message": excerpt["message"]}}
+    for document in (
+        first.stdout,
+        json.dumps(excerpt, indent=2).encode(),
+        json.dumps(hit).encode(),
+        json.dumps({"hits": {"hits": [hit]}}, indent=1).encode(),
+    ):
+        again = run("kb", "lookup", "--url", "http://elsewhere/", stdin=document)
+        assert again.returncode == 0, again.stderr
+        (same,) = [json.loads(line) for line in again.stdout.splitlines()]
+        assert same["allocfail"]["kb"] == excerpt["allocfail"]["kb"]
+    text = run("kb", "lookup", "--format", "text", stdin=LOG).stdout.decode()
+    assert "GFP_ATOMIC" in text
+
+
+def test_lookup_keeps_the_order_of_mixed_input() -> None:
+    own = {"allocfail": {"kind": "oom_kill", "kb": [{"id": "oom-kill", "title": "x", "url": "u", "why": "w"}]}}
+    line = json.dumps(own).encode() + b"\n"
+    found = run("kb", "lookup", stdin=line + LOG)
+    assert [json.loads(line)["allocfail"]["kind"] for line in found.stdout.splitlines()] == [
+        "oom_kill",
+        "page_allocation_failure",
+    ]
+
+
+@pytest.mark.parametrize(
+    "stdin",
+    [b"", b"hello\n", b'{"allocfail": 1}\n', b"[" * 100_000, b"{\n" + b"[" * 100_000, b'{"allocfail":' * 50_000],
+)
+def test_lookup_without_an_event_ends_with_one_line(stdin: bytes) -> None:
+    result = run("kb", "lookup", stdin=stdin)
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_lookup_neutralises_what_a_document_brings_along() -> None:
+    own = {
+        "message": "\x1b]0;owned\x07",
+        "allocfail": {"kb": [{"id": "a", "title": "\x1b[2J", "url": "\x9b1m", "why": "x"}]},
+    }
+    shown = run("kb", "lookup", "--format", "text", stdin=json.dumps(own).encode())
+    assert shown.returncode == 0
+    assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]", shown.stdout)
+
+
+@pytest.mark.parametrize("subcommand", ["list", "show", "search", "lookup", "build", "serve"])
+def test_help_has_an_example(subcommand: str) -> None:
+    shown = run("kb", subcommand, "--help").stdout.decode()
+    assert f"allocfail kb {subcommand}" in shown.split("Example:")[1]
+
+
+def test_rules_hold_no_reference_to_an_event_of_another_kind() -> None:
+    for item in kb.load():
+        for rule in item.applies:
+            kinds = rule.when["kind"]
+            assert set([kinds] if isinstance(kinds, str) else kinds) <= set(KINDS)
