@@ -64,6 +64,8 @@ def test_in_and_out_again() -> None:
         there.kept["index-pattern/view"]["attributes"]["fields"] = '[{"name":"message"}]'
         assert set(actions(dashboards.import_objects(where, WANTED)).values()) == {"unchanged"}
         assert there.imports == 1
+        there.kept["index-pattern/view"]["attributes"]["title"] += ",app-logs"  # an index of one's own stays in it
+        assert set(actions(dashboards.import_objects(where, WANTED)).values()) == {"unchanged"}
         newer = [WANTED[0], {**WANTED[1], "attributes": {"title": "New"}}]
         changes = list(dashboards.import_objects(where, newer))
         assert actions(changes) == {
@@ -72,6 +74,7 @@ def test_in_and_out_again() -> None:
         }
         assert '+  "title": "New"' in changes[1].diff
 
+        assert there.kept["index-pattern/view"]["attributes"]["title"] == "allocfail-*,app-logs"
         there.kept["search/find"]["attributes"]["title"] = "Mine"
         removed = actions(dashboards.remove_objects(where, newer))
         assert removed == {"saved object search/find": "left", "saved object index-pattern/view": "removed"}

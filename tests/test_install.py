@@ -283,6 +283,21 @@ def test_events_template_takes_what_it_does_not_know(cluster: Engine) -> None:
     assert done(install(cluster, WANTED)) == []
 
 
+def test_events_in_a_data_stream_survive_unless_asked_for(cluster: Engine) -> None:
+    if cluster.product == "elasticsearch":
+        pytest.skip("this Elasticsearch comes without the API to remove a data stream: NOT tested there")
+    list(install(cluster, WANTED))
+    name = "logs-allocfail.event-default"
+    add(cluster, name)
+    kept = {change.id: change for change in uninstall(cluster, grace=0.1) if change.action == "left"}
+    assert "in use" in kept["allocfail-events-stream"].note
+    assert kept[name].note == "your data: --delete-events removes it"
+    assert actions(uninstall(cluster, grace=0.1, delete_events=True, dry_run=True))[f"events {name}"] == "removed"
+    gone = actions(uninstall(cluster, grace=0.1, delete_events=True))
+    assert gone[f"events {name}"] == gone["index template allocfail-events-stream"] == "removed"
+    assert gone["component template allocfail-ecs"] == "removed"
+
+
 def test_events_survive_unless_asked_for(cluster: Engine) -> None:
     list(install(cluster, WANTED, index="app-events"))
     cluster.request("POST", "/app-events/_doc?refresh=true", {"@timestamp": "2026-01-01T00:00:00Z"})

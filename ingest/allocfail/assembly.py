@@ -34,8 +34,13 @@ _PATIENCE_BODY = 60
 _PATIENCE_TAIL = 4
 #: Slab reports are three lines or a few more.
 _PATIENCE_SLAB = 40
-#: Records of all streams after which a silent one is done.
-_PATIENCE_ALL = 20_000
+#: The same, counted over the records of all streams (a log of many hosts may not come back to one for long): by
+#: what a dump still lacks. The kernel prints a dump in milliseconds; collectors interleave tens of lines.
+_ALL_WHOLE = 60
+_ALL_TRACED = 200
+_ALL_HEADER = 1_000
+#: How often, in records, that is looked at.
+_SWEEP = 64
 #: Open dumps a stream keeps; the oldest is closed for one more.
 _MOST_OPEN = 8
 #: Streams kept; the one silent for longest is closed for one more.
@@ -170,6 +175,7 @@ class Assembler:
         self._queue: deque[Dump] = deque()
         self._count = 0
         self._last: tuple[str | None, str | None] = (None, None)
+        self._holding: dict[tuple[str | None, str | None], _Stream] = {}
 
     @property
     def oldest(self) -> int | None:
@@ -199,17 +205,21 @@ class Assembler:
         if stream is None:
             stream = self._streams[key] = _Stream()
             if len(self._streams) > _MOST_STREAMS:
-                _, oldest = self._streams.popitem(last=False)
+                gone, oldest = self._streams.popitem(last=False)
                 self._close_stream(oldest)
+                self._holding.pop(gone, None)
         elif len(self._streams) > 1:
             self._streams.move_to_end(key)
         stream.count += 1
         stream.seen = self._count
         if text:
             self._place(stream, record, text)
-        if stream.open or stream.precursor is not None or stream.target is not None:
+        if stream.open or stream.precursor is not None or stream.target is not None or stream.suppressed is not None:
             self._age(stream)
-        if self._count & 1023 == 0:
+            self._holding[key] = stream
+        elif self._holding:
+            self._holding.pop(key, None)
+        if self._holding and self._count % _SWEEP == 0:
             self._sweep()
         return self._ready() if self._queue and self._queue[0].closed else _NOTHING
 
@@ -218,11 +228,17 @@ class Assembler:
         for stream in self._streams.values():
             self._close_stream(stream)
         self._streams.clear()
+        self._holding.clear()
         return self._ready()
 
     # -- placing a line ------------------------------------------------------------------------------------------------
 
     def _place(self, stream: _Stream, record: Record, text: str) -> None:
+        frames = parse_frames(text)
+        if frames is not None:
+            # Most lines of a dump, and no other kind of line is one.
+            self._frames(stream, record, text, frames)
+            return
         if "alloc" in text or "vmap " in text or "oom-killer" in text:
             header = parse_header(text)
             if header is not None:
@@ -253,10 +269,6 @@ class Assembler:
             if target.workqueue is None and not target.announced:
                 target.workqueue = text[11:]
                 self._own(stream, target, record)
-            return
-        frames = parse_frames(text)
-        if frames is not None:
-            self._frames(stream, record, text, frames)
             return
         if starts_memory(text):
             self._memory_start(stream, record, text)
@@ -383,7 +395,7 @@ class Assembler:
 
     def _frames(self, stream: _Stream, record: Record, text: str, frames: tuple[Frame, ...]) -> None:
         target = self._candidate(stream)
-        start = text.startswith(_words().start)
+        start = text[0] in "CB" and text.startswith(_words().start)
         if target.memory.memory.started or (start and (target.trace.frames or target.addresses)):
             # A second trace: another report's.
             target.sealed = True
@@ -423,7 +435,8 @@ class Assembler:
                 stream.target = other
                 return
         if stream.suppressed is not None:
-            dump.suppressed = stream.suppressed[0]
+            dump.suppressed, line = stream.suppressed
+            dump.records.insert(0, line)
             stream.suppressed = None
         self._queue.append(dump)
         stream.open.append(dump)
@@ -653,11 +666,19 @@ class Assembler:
             stream.target = None
 
     def _sweep(self) -> None:
-        for key in list(self._streams):
-            stream = self._streams[key]
-            if self._count - stream.seen > _PATIENCE_ALL:
-                self._close_stream(stream)
-                del self._streams[key]
+        """Close what other streams' records have left far behind."""
+        for key, stream in list(self._holding.items()):
+            silent = self._count - stream.seen
+            for dump in list(stream.open):
+                if silent > _all_patience(dump):
+                    self._close(stream, dump)
+            if silent > _ALL_TRACED:
+                self._flush_precursor(stream)
+                stream.suppressed = None
+                if stream.target is not None and stream.target not in stream.open:
+                    stream.target = None
+            if not stream.open and silent > _ALL_TRACED:
+                del self._holding[key]
 
     def _close_stream(self, stream: _Stream) -> None:
         self._flush_precursor(stream)
@@ -675,6 +696,12 @@ class Assembler:
     def __iter__(self) -> Iterator[Dump]:
         """Iterate over the dumps not yet handed out (for a look in a REPL)."""
         return iter(self._queue)
+
+
+def _all_patience(dump: Dump) -> int:
+    if dump.kind == "slab_allocation_failure" or dump.memory.memory.whole:
+        return _ALL_HEADER if dump.kind == "oom_kill" else _ALL_WHOLE
+    return _ALL_TRACED if dump.traced and dump.kind != "oom_kill" else _ALL_HEADER
 
 
 def _has_own_trace(dump: Dump) -> bool:

@@ -69,8 +69,11 @@ def main() -> None:
     except AllocfailError as error:
         click.echo(f"allocfail: {error}", err=True)
         status = error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        status = error.exit_code
     except click.ClickException as error:
-        error.show()
+        click.echo(f"allocfail: {' '.join(error.format_message().split())}", err=True)
         status = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         status = 130

@@ -40,14 +40,17 @@ def import_objects(where: Connection, wanted: list[dict[str, Any]], *, dry_run: 
     not there.
     """
     changes = []
+    merged = []
     for item in wanted:
         there = _stored(where, item)
+        item = _with_patterns(item, there)  # noqa: PLW2901 - the same object, as it is to be
+        merged.append(item)
         action = "created" if there is None else "unchanged" if _same(there, item) else "updated"
         name = f"{item['type']}/{item['id']}"
         old = None if there is None else {key: there["attributes"].get(key) for key in item["attributes"]}
         changes.append(Change("saved object", name, action, diff=diff(name, old, item["attributes"]) if old else ""))
     if not dry_run and any(change.action != "unchanged" for change in changes):
-        _import(where, wanted)
+        _import(where, merged)
     yield from changes
 
 
@@ -58,12 +61,21 @@ def remove_objects(where: Connection, wanted: list[dict[str, Any]], *, dry_run: 
         there = _stored(where, item)
         if there is None:
             yield Change("saved object", name, "missing")
-        elif not _same(there, item):
+        elif not _same(there, _with_patterns(item, there)):
             yield Change("saved object", name, "left", "changed by hand")
         else:
             if not dry_run:
                 _call(where, "DELETE", path("api", "saved_objects", item["type"], item["id"]) + "?force=true")
             yield Change("saved object", name, "removed")
+
+
+def _with_patterns(item: dict[str, Any], there: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a data view with the index patterns that somebody has added to it since; anything else as it is."""
+    if there is None or item["type"] != "index-pattern":
+        return item
+    known = item["attributes"]["title"].split(",")
+    added = [name for name in str(there["attributes"].get("title", "")).split(",") if name and name not in known]
+    return {**item, "attributes": {**item["attributes"], "title": ",".join(known + added)}}
 
 
 def _stored(where: Connection, item: dict[str, Any]) -> dict[str, Any] | None:

@@ -211,6 +211,8 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
         process["name"] = comm
     if banner is not None and banner.pid is not None:
         process["pid"] = banner.pid
+    if banner is not None and banner.uid is not None:
+        process["user"] = {"id": str(banner.uid)}
     if process:
         doc["process"] = process
     log: dict[str, Any] = {}

@@ -247,13 +247,14 @@ def enrich_line(
     if b"alloc" not in line and b"oom-killer" not in line:
         return line
     body = line.rstrip(b"\r\n")
+    document: Any
     try:
         document = _DECODER.decode(body.decode())
     except (ValueError, RecursionError) as error:
-        complain(f"{error}")
-        return line
+        document = error
     if not isinstance(document, dict):
-        complain("not a JSON object")
+        if dumps_of(body.decode("utf-8", "replace")):
+            complain(f"an event, but no JSON document: {document if isinstance(document, Exception) else 'no object'}")
         return line
     try:
         made = enrich(document, options, fields=fields)

@@ -1,20 +1,16 @@
 """The facts both decoders share, compiled from ``kb/facts/*.yml`` and the articles' front matter.
 
-``python -m allocfail.facts`` writes ``kb/facts/compiled.json``; reading that takes a millisecond or two where the
-YAML would take a tenth of a second, which a command over a log of gigabytes cannot spare.
+Reading ``kb/facts/compiled.json`` takes a millisecond or two where the YAML would take a tenth of a second, which a
+command over a log of gigabytes cannot spare. ``python -m allocfail.facts`` writes it.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from allocfail.content import content_path
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["COMPILED", "compile_facts", "load"]
 
@@ -50,17 +46,5 @@ def compile_facts() -> str:
     return json.dumps(facts, ensure_ascii=False, separators=(",", ":"), sort_keys=False) + "\n"
 
 
-def main() -> None:
-    """Write the compiled facts; with ``--check`` only say whether they are current (exit 1 where not)."""
-    path: Path = content_path(COMPILED)
-    text = compile_facts()
-    current = path.read_text(encoding="utf-8") if path.exists() else ""
-    if "--check" in sys.argv[1:]:
-        if current != text:
-            sys.exit(f"{COMPILED} is stale: run make generate")
-    elif current != text:
-        path.write_text(text, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    content_path(COMPILED).write_text(compile_facts(), encoding="utf-8")

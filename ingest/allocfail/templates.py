@@ -9,9 +9,9 @@ import copy
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from allocfail import __version__
 from allocfail.content import content_path
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _read(name: str) -> dict[str, Any]:
 
 def version_number() -> int:
     """Return the package's version as the integer that templates and pipelines carry: 1.2.3 is 1002003."""
-    numbers = [int("".join(filter(str.isdigit, part)) or 0) for part in __version__.split(".")[:3]]
+    numbers = [int("".join(filter(str.isdigit, part)) or 0) for part in version("allocfail").split(".")[:3]]
     return sum(number * weight for number, weight in zip(numbers, (1_000_000, 1000, 1), strict=False))
 
 

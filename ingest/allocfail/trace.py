@@ -53,8 +53,9 @@ class Frame(NamedTuple):
 
 
 _FAST = re.compile(
-    r"(?:\[<?[0-9a-f]{8,16}>?\] )?(\? )?([A-Za-z_.$][A-Za-z0-9_.$]*)\+0x([0-9a-f]{1,16})/0x([0-9a-f]{1,16})"
-    r"(?: \[([A-Za-z0-9_-]{1,64})(?: [0-9a-f]{1,64})?\])?$",
+    r"(?:\[(?:<[0-9a-f]{8,16}>|[0-9a-f]{8,16})\] )?(\? )?"
+    r"([A-Za-z_.$][A-Za-z0-9_.$]*)\+0x([0-9a-f]{1,16})/0x([0-9a-f]{1,16})"
+    r"(?: \[([A-Za-z0-9_-]{1,64})(?: [0-9a-f]{1,64})?\])?",
     re.ASCII,
 )
 _HEX = frozenset("0123456789abcdefABCDEF")
@@ -85,7 +86,7 @@ def parse_frames(text: str) -> tuple[Frame, ...] | None:
     ``text`` is one line without prefix. None if it is no line of a trace; an empty tuple where it holds addresses
     only (a kernel without symbols) or just announces the trace.
     """
-    match = _FAST.match(text)
+    match = _FAST.fullmatch(text)
     if match is not None:
         guess, function, offset, size, module = match.groups()
         return (Frame(function, guess is None, module, _is_pointer(offset, size)),)
@@ -248,7 +249,7 @@ def _scan(text: str) -> tuple[Frame, ...] | None:
         pointer, stop = _offset(text, end)
         if stop < 0:
             owner, stop = _module(text, end)
-            arm = text.startswith(")", stop) if in_parens else caller or text.startswith(" from ", stop)
+            arm = (known and text.startswith(")", stop)) if in_parens else caller or text.startswith(" from ", stop)
             module = owner or module
             if not arm:
                 # syzbot's `name file.c:12 [inline]`: no frame of its own.
@@ -277,7 +278,7 @@ def _scan(text: str) -> tuple[Frame, ...] | None:
 
 def _starts_like_frame(text: str) -> bool:
     """Whether a line whose rest is none of the grammar's still begins as only a frame does: with an address."""
-    return text.startswith(("[", "<", "("))
+    return text.startswith(("[", "<", "(["))
 
 
 def _next_blank(text: str, at: int) -> int:

@@ -114,8 +114,11 @@ def _write_record(engine: Engine, record: Record, *, dry_run: bool) -> None:
 
 
 def resolve(engine: Engine, name: str) -> tuple[list[str], dict[str, str]]:
-    """Return the concrete indices that a name stands for, and for those of data streams, whose they are."""
-    target = f"{path('_resolve', 'index', name)}?expand_wildcards=all"
+    """Return the concrete indices that a name stands for, and for those of data streams, whose they are.
+
+    A pattern stands for open indices that are not hidden.
+    """
+    target = f"{path('_resolve', 'index', name)}?expand_wildcards=open"
     answer = engine.request("GET", target, missing_ok=True) or {}
     indices = {item["name"] for item in answer.get("indices", []) if not item.get("data_stream")}
     streams: dict[str, str] = {}
@@ -148,12 +151,14 @@ def plan_wiring(
     if wiring.setting not in SETTINGS:
         raise InputError("a pipeline is wired as default or as final")
     plan = Plan(wiring.setting)
+    made = templates_.build()
     setting = SETTINGS[wiring.setting]
     advice = f"call the pipeline {ENTRY} from it (--hook)" + (
         " or use --as final" if wiring.setting == "default" else ""
     )
     for name in wiring.indices:
         indices, streams = resolve(engine, name)
+        indices = [index for index in indices if index != made.kb_index]  # articles quote logs, they are none
         if not indices:
             raise NotFoundError(f"no index and no data stream is named {name}")
         plan.backing.update(streams)

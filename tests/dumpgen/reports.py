@@ -109,6 +109,9 @@ class _Report:
             cpu=self.cpu, uid=self.uid,
             kdump=kdump, buildid=buildid, preempt=preempt.rstrip() + (" " if preempt.strip() else ""),
         )  # fmt: skip
+        if kernel.distribution == "openvz":
+            # OpenVZ names the container behind the task.
+            lines = [line.replace(f"comm: {self.comm} ", f"comm: {self.comm} veid: {self.uid} ") for line in lines]
         if not lines:
             absent += ["host.os.kernel", "process.pid", "allocfail.tainted"]
             return False
@@ -116,6 +119,8 @@ class _Report:
         truth["host"] = {"os": {"kernel": kernel.release}}
         truth["allocfail"]["tainted"] = letters
         self.add(lines, "banner")
+        if kernel.at_least("6.12"):
+            truth["process"]["user"] = {"id": str(self.uid)}
         if kernel.at_least("3.10"):
             truth["allocfail"]["cpu"] = self.cpu
             if flags and kernel.at_least("6.12"):

@@ -5,6 +5,7 @@ Each tangle changes ``dump.lines`` and, where something is lost, the truth. ``LO
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from dumpgen.kernels import data
@@ -88,6 +89,38 @@ def _html(_rng: random.Random, dump: Dump) -> None:
     dump.lines = out
 
 
+FRAME = re.compile(
+    r"^(?P<head>.*? (?:\? )?)(?P<name>[A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(?P<module>\w+)\])?$",
+)
+
+
+def _symbolised(rng: random.Random, dump: Dump) -> None:
+    """A test robot adds source lines, and lines of their own for functions that the compiler inlined."""
+    out: list[str] = []
+    for line in dump.lines:
+        found = FRAME.match(line)
+        if found and rng.random() < 0.2:
+            head = found["head"].replace("? ", "")
+            out.append(f"{head}get_page_from_freelist mm/page_alloc.c:{rng.randrange(5000)} [inline]")
+        source = f" mm/{rng.choice(('slub', 'page_alloc', 'vmalloc'))}.c:{rng.randrange(5000)}"
+        out.append(line + source if found else line)
+    dump.lines = out
+
+
+def _decoded(rng: random.Random, dump: Dump) -> None:
+    """Put the source line in the place of the offset, as scripts/decode_stacktrace.sh does; it bares the module."""
+    out: list[str] = []
+    for line in dump.lines:
+        found = FRAME.match(line)
+        if found:
+            place = f"mm/slub.c:{rng.randrange(5000)}" + rng.choice((" (discriminator 3)", "", ""))
+            module = f" {found['module']}" if found["module"] else ""
+            out.append(f"{found['head']}{found['name']} ({place}){module}")
+        else:
+            out.append(line)
+    dump.lines = out
+
+
 def _login_prompt(_rng: random.Random, dump: Dump) -> None:
     """A console's prompt stands before the first line that the kernel prints over it."""
     dump.lines[0] = "elm3b29 login: " + dump.lines[0]
@@ -156,6 +189,8 @@ LOSSLESS: dict[str, Callable[[random.Random, Dump], None]] = {
     "html_addresses": _html,
     "html_breaks": _html_breaks,
     "login_prompt": _login_prompt,
+    "symbolised": _symbolised,
+    "decoded": _decoded,
     "noise_around": _noise_around,
     "noise_between": _noise_between,
     "oops_behind": _oops_behind,
@@ -173,6 +208,9 @@ def fits(dump: Dump, tangle: str) -> bool:
     """Whether a tangle makes sense on a dump as it was shipped."""
     if dump.prefix in CONTAINERS:
         return tangle in {"crlf", "noise_around"} and dump.prefix not in {"journal_export", "kmsg"}
+    if tangle in {"symbolised", "decoded"}:
+        # Both need debugging symbols, and were written for traces without addresses.
+        return dump.kernel.at_least("4.15") and dump.kernel.family in {"x86", "arm64"}
     if tangle == "login_prompt":
         return dump.prefix in {"none", "printk", "level_printk"}
     if tangle in {"joined_n", "joined_012"}:

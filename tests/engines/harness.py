@@ -84,8 +84,8 @@ class Engine:
 
 
 def find_jdk() -> Path | None:
-    """Return the home of a JDK that Elasticsearch can run on, or None."""
-    return node.find_java(*JAVA_MODULES)
+    """Return the home of a JDK that Elasticsearch can run on, as the user that it will be; None without one."""
+    return next((home for home in node.javas(*JAVA_MODULES) if os.geteuid() or _open_to_all(home)), None)
 
 
 @contextmanager

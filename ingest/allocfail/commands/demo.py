@@ -67,7 +67,9 @@ def command(*, down: bool, port: int | None, foreground: bool, output: str | Non
         if not running:
             started.stop()
         raise
-    progress.print(f"the node at {started.url} and the articles at {started.articles_url} stay up", highlight=False)
+    progress.print(
+        f"the node at {started.url} and the articles at {started.articles_url} stay up", highlight=False, soft_wrap=True
+    )
     progress.print("stop them with: allocfail demo --down", highlight=False)
 
 
@@ -92,7 +94,9 @@ def _stay(running: Node, progress: Console) -> None:
 
     from allocfail import node
 
-    progress.print(f"the node is at {running.url}, the articles are at {running.articles_url}", highlight=False)
+    progress.print(
+        f"the node is at {running.url}, the articles are at {running.articles_url}", highlight=False, soft_wrap=True
+    )
     progress.print("Ctrl-C stops them", highlight=False)
     while node.find_running():
         sleep(0.5)
