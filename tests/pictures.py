@@ -57,7 +57,7 @@ def terminal(command: str) -> str:
 
 
 def picture(text: str, title: str) -> str:
-    """Return an SVG of a terminal's text, broken into lines as a terminal does, without the web font that rich names."""
+    """Return an SVG of a terminal's text, broken into lines as there, without the web font that rich names."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=COLUMNS, file=nowhere)
         for line in Text.from_ansi(text.rstrip()).split():

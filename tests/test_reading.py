@@ -356,6 +356,7 @@ def test_complete_lines_are_never_joined(prefix: str) -> None:
         "mapped:9755 shmem:3251 pagetables:229 bounce:0",
         "free:67531 free_pcp:71 free_cma:3073",
         "lowmem_reserve[]: 0 6144 0",
+        "Node 0 hugepages_total=2 hugepages_free=2 hugepages_surp=0 hugepages_size=2048kB",
         "160520 total pagecache pages",
         "Swap cache stats: add 0, delete 0, find 0/0",
         "Free swap  = 0kB",

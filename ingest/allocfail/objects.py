@@ -219,13 +219,24 @@ def index_users(engine: Engine, names: set[str]) -> dict[str, list[str]]:
 
 
 def diff(name: str, before: Any, after: Any) -> str:
-    """Return a unified diff of two JSON values (None: not there), empty where they are equal."""
-    old, new = ("" if value is None else json.dumps(value, indent=2, sort_keys=True) for value in (before, after))
-    return "\n".join(
-        difflib.unified_diff(
-            old.splitlines(), new.splitlines(), f"cluster/{name}", f"allocfail/{name}", lineterm="", n=2
-        )
+    """Return a unified diff of two JSON values (None: not there), empty where they are equal.
+
+    Texts of several lines, as a script's source, are compared line by line.
+    """
+    old, new = (
+        [] if value is None else json.dumps(_lines(value), indent=2, sort_keys=True).splitlines()
+        for value in (before, after)
     )
+    return "\n".join(difflib.unified_diff(old, new, f"cluster/{name}", f"allocfail/{name}", lineterm="", n=2))
+
+
+def _lines(value: Any) -> Any:
+    """Return a JSON value with every text of several lines as a list of them."""
+    if isinstance(value, dict):
+        return {key: _lines(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_lines(inner) for inner in value]
+    return value.split("\n") if isinstance(value, str) and "\n" in value else value
 
 
 def target_of(kind: str, name: str) -> str:

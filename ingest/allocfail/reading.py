@@ -65,6 +65,8 @@ _QUOTE = re.compile(r"[ \t]*(?:[>|][ \t]?)+(?!\])")  # ">]" is the end of an add
 _SPACES = str.maketrans({"\u00a0": " ", "\u2007": " ", "\u202f": " ", "\u3000": " ", "\ufeff": "", "\u200b": ""})
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&nbsp;", " "), ("&quot;", '"'), ("&#39;", "'"), ("&amp;", "&"))
 
+_INDENT = frozenset(" \t\u00a0")
+
 _new = tuple.__new__  # a named tuple's own constructor takes twice as long
 
 _REPEATED = re.compile(r"(?:last )?message repeated ([0-9]{1,9}) times(?:: \[ ?(.*?)\]?)?$")
@@ -85,7 +87,10 @@ def records(chunks: Iterable[bytes], *, offset: int = 0) -> Iterator[Record]:
         for record, start in lines:
             if held is not None:
                 if start == 0:
-                    joint = wrapping.joint(held.text, record.text, held.raw, framed=framed, kmsg=kmsg)
+                    indented = record.raw[:1] in _INDENT
+                    joint = wrapping.joint(
+                        held.text, record.text, held.raw, framed=framed, kmsg=kmsg, indented=indented
+                    )
                     if joint is not None:
                         held = held._replace(text=held.text + joint + record.text, raw=held.raw + "\n" + record.raw)
                         joined = record.offset

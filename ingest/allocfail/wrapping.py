@@ -21,6 +21,9 @@ _LOGICAL_LIMIT = 8192
 #: No program wraps narrower than this: shorter lines have ended by themselves.
 _NARROW = 60
 
+#: The narrowest line that mail programs are set to.
+_MAIL = 70
+
 _HEX = r"0x[0-9a-f]"
 _FRAME_END = re.compile(rf"[+]{_HEX}+/{_HEX}+$").search
 _FRAME_CUT = re.compile(r"[A-Za-z0-9_][+](?:0(?:x(?:[0-9a-f]+(?:/(?:0(?:x)?)?)?)?)?)?$").search
@@ -30,11 +33,15 @@ _FRAME_REST = re.compile(
 _SYMBOL = re.compile(rf"(?:\? )?[A-Za-z_.][A-Za-z0-9_.$]*[+]{_HEX}+/{_HEX}+").match
 _FEW_HEX = re.compile(r"[0-9a-f]{1,6}(?: \[[^\]]*\])?$").match
 _MODULE = re.compile(r"\[[A-Za-z0-9_-]+(?:\([A-Z+-]+\))?(?: [0-9a-f]{40})?\]$").match
-_ADDRESS_END = re.compile(r"\[<[0-9a-f]{8,16}>\](?: \?)?$").search
+_ADDRESS_END = re.compile(r"\[<[0-9a-f]{8,16}>\](?: \?)?$|^\[[0-9a-f]{8,16}\] \[[0-9a-f]{8,16}\]$").search
+_NAME_CUT = re.compile(r"(?:^|[\])] )(?:\? )?[A-Za-z_.][A-Za-z0-9_.$]*$").search
+_NAME_REST = re.compile(rf"[A-Za-z0-9_.$]*[+]{_HEX}+/{_HEX}+").match
+_KLOGD = re.compile(rf"\[[A-Za-z0-9_:.]*[+]{_HEX}+/{_HEX}+\]$").search
 _ADDRESS_CUT = re.compile(r"\[<[0-9a-f]*>?$").search
 _ADDRESS_REST = re.compile(r"[0-9a-f]*(?:>\]|\]) ").match
 _FROM_ADDRESS = re.compile(r"\) from(?: \[<[0-9a-f]{8,16}>\])?$").search
 _GFP_REST = re.compile(r"[A-Za-z0-9_|]*[|)]|[A-Z_|]+$").match
+_WORDS = re.compile(r"[a-z_]+(?: [a-z_]+)*,$").match
 _MASK_END = re.compile(r"(?:mode:|mask=|gfp=)0x[0-9a-f]*$").search
 _MASK_REST = re.compile(r"[0-9a-f]*(?:\([G_)]|, ?[a-z]+=)").match
 _BANNER = re.compile(r"(?:CPU: [0-9]+ (?:UID: [0-9]+ )?PID: |Pid: [0-9]+, comm: )").match
@@ -48,10 +55,12 @@ _COUNTER = re.compile(
 _COUNTER_END = re.compile(
     r"(?:^| )(?:[a-z][a-z_]*(?:\([a-z]+\))?: ?[0-9]+[kK]B|all_unreclaimable\?(?: yes| no)|pages_scanned:[0-9]+)$"
 ).search
-_COUNTER_PART = re.compile(r"(?:[0-9]*|[a-z]*\):[0-9]+)[kK]?B(?: |$)|(?:yes|no)$|[a-z_]*\?(?: |$)").match
+_COUNTER_PART = re.compile(r"(?:[0-9]*|[a-z]*\)?:[0-9]+)[kK]?B(?: |$)|(?:yes|no)$|[a-z_]*\?(?: |$)").match
+_COUNTER_REST = re.compile(r"[a-z_]*:[0-9]+(?: |$)").match
+_HUGE_END = re.compile(r" hugepages_size=[0-9]+kB$").search
 _BUDDY = re.compile(r"(?:Node [0-9]+ )?[A-Z][A-Za-z0-9]*: [0-9]+\*[0-9]+kB").match
 _BUDDY_END = re.compile(r" = [0-9]+kB$").search
-_BUDDY_REST = re.compile(r"(?:[0-9]+\*[0-9]+kB|\([UMERHCI]+\)|= [0-9]+kB|[0-9]*k?B )").match
+_BUDDY_REST = re.compile(r"(?:[0-9]*\*?[0-9]*k?B|\(?[UMERHCI]*\)|= [0-9]+kB|=)(?: |$)").match
 _CACHE_END = re.compile(r"min order: [0-9]|^cache: [^,]*, object size: [0-9]+, order: [0-9]").search
 _LAST_KEY = re.compile(r"(?:^| )([a-z_]+):[0-9]+$").search
 _FIRST_KEY = re.compile(r"([a-z_]+):[0-9]+(?: |$)").match
@@ -72,17 +81,20 @@ class Wrapping:
         self._starts: tuple[str, ...] = tuple(wording["starts"])
         self._neighbours: frozenset[str] = frozenset(wording["neighbours"])
         self._cuts: set[int] = set()
+        self._indented = False
 
-    def joint(self, a: str, b: str, raw: str, *, framed: bool, kmsg: bool) -> str | None:
+    def joint(self, a: str, b: str, raw: str, *, framed: bool, kmsg: bool, indented: bool = False) -> str | None:
         r"""Say what stood between two texts of which the second's line has no prefix: a blank, nothing, or None.
 
         ``a`` is the text so far, ``raw`` its physical lines; ``framed`` says that its first line has a prefix, ``kmsg``
-        that it is a record of ``/dev/kmsg``, which writes a line end as ``\x0a`` and so never continues by itself.
+        that it is a record of ``/dev/kmsg``, which writes a line end as ``\x0a`` and so never continues by itself;
+        ``indented`` that blanks stand before the second text.
         None where they are two lines.
         """
         if not b or len(a) > _LOGICAL_LIMIT:
             return None
         last = raw if "\n" not in raw else raw[raw.rfind("\n") + 1 :]
+        self._indented = indented
         if not a:
             # The first word did not fit behind the prefix.
             return "" if kmsg or (framed and len(last) + (b + " ").find(" ") >= _NARROW) else None
@@ -90,14 +102,14 @@ class Wrapping:
         if found is None and kmsg and len(last) + (b + " ").find(" ") >= _NARROW:
             found = self._space(a, last)
         if found is not None:
-            self._cuts.add(len(last.rstrip(BLANKS)))
+            self._cuts.add(len(last))
             if len(self._cuts) > 2:
                 self._cuts = {-1, -2}  # enough to know that it is not a terminal
         return found
 
     def _hard(self, last: str) -> bool:
         """Say whether the break looks like a terminal's (at one column, in a word) rather than a mail program's."""
-        if last != last.rstrip(BLANKS):
+        if self._indented or last != last.rstrip(BLANKS):
             return False
         width = len(last)
         return width >= _NARROW and (self._cuts == {width} or (not self._cuts and width == 80))
@@ -109,7 +121,11 @@ class Wrapping:
     def _joint(self, a: str, b: str, last: str, *, framed: bool) -> str | None:
         if "+0x" in a:
             return self._frame(a, b, last, framed=framed)
+        if a.endswith(("+", "+0")):
+            return "" if self._hard(last) and _FRAME_REST(b) else None
         if "+0x" in b:
+            if _NAME_CUT(a) and _NAME_REST(b) and self._hard(last):
+                return ""
             if _ADDRESS_END(a):
                 far = len(last) + b.find("+0x") >= _NARROW
                 return " " if b[0] == "(" or (far and _SYMBOL(b)) else None
@@ -119,9 +135,13 @@ class Wrapping:
             whole = _COUNTER_END(a)
             if _COUNTER(b):
                 return " " if whole else ""
-            if whole or not _COUNTER_PART(b):
+            if whole or not (_COUNTER_PART(b) or (self._hard(last) and _COUNTER_REST(b))):
                 return None
             return self._space(a, last) if a[-1] in ":?" else ""
+        if " hugepages_total=" in a:
+            if _HUGE_END(a):
+                return None
+            return self._space(a, last) if b.startswith("hugepages_") or self._hard(last) else None
         if "order:" in b or "mode:" in b or "mask=" in b or "gfp=" in b or "size" in b:
             # Two halves of a header's own words.
             tail, head = a[-32:], b[:48]
@@ -144,7 +164,13 @@ class Wrapping:
                 return " "
             return None if _BUILD(a) else self._space(a, last)
         if a.startswith("Hardware name:"):
-            return self._space(a, last) if _DATED(b) and not _DATED(a) else None
+            if _DATED(a) or a.endswith("(DT)"):
+                return None
+            far = framed and len(last) + (b + " ").find(" ") > _MAIL
+            cut = _DATED(b) or (
+                far and (b.endswith("(DT)") or a.endswith(("BIOS", ",")) or a.count("(") > a.count(")"))
+            )
+            return self._space(a, last) if cut else None
         if _BUDDY(a):
             if _BUDDY_END(a):
                 return None
@@ -182,13 +208,22 @@ class Wrapping:
                 both = f"{a[-16:]}{joint}{b[:48]}"
                 if any(mask in both for mask in self._masks):
                     return joint
-            return None
+            # "order 9," and "failed to allocate pages," may stand on lines of their own.
+            return " " if a.endswith(",") and len(last) >= _NARROW and _WORDS(b) else None
         if a.count("(") > a.count(")"):
             return "" if _GFP_REST(b) else None
+        if self._hard(last):
+            if _MASK_END(a) and _FEW_HEX(b):
+                return ""
+            edge = f"{a[-14:]}{b[:14]}"
+            if any(key in edge and key not in a[-14:] and key not in b[:14] for key in (*self._more, *self._glued)):
+                return ""
         if b.startswith(self._glued):
             return "" if a.endswith(",") else None
+        if b[0] == "," and b.lstrip(", ").startswith((*self._more, *self._glued)):
+            return ""
         if b.startswith(self._more):
-            return " " if a.endswith(",") else None
+            return " " if a.endswith(",") else "" if _MASK_END(a) and b[0] == "(" else None
         if a.endswith("="):
             return "" if b[0].isalnum() or b[0] in "(/" else None
         if _MASK_END(a) and _MASK_REST(b):
@@ -200,11 +235,13 @@ class Wrapping:
     def _frame(self, a: str, b: str, last: str, *, framed: bool) -> str | None:
         """Join two pieces of a frame."""
         if _FRAME_END(a):
-            if b[0] == "[" and _MODULE(b):
+            if (b[0] == "[" and _MODULE(b)) or b == "(unreliable)":
                 return " "
             return "" if framed and len(last) >= _NARROW and _FEW_HEX(b) else None
         if b.startswith("from [") and a.endswith(")"):
             return " "
+        if _KLOGD(a) and "+0x" in b and " " not in b:
+            return " " if len(last) + len(b) >= _MAIL else None
         if _FROM_ADDRESS(a):
             return " " if b[0] in "[(" else None
         if _ADDRESS_CUT(a) and _ADDRESS_REST(b):
