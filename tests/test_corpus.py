@@ -98,6 +98,7 @@ def test_an_event_s_own_text_gives_it_again(row: dict[str, Any]) -> None:
     for event in decode_bytes((CORPUS / row["file"]).read_bytes()):
         again = decode_bytes(event.document["event"]["original"].encode("utf-8", "replace"))
         assert again, event.document["event"]["reason"]
-        assert again[0].document["allocfail"]["fingerprint"]["header"] == (
-            event.document["allocfail"]["fingerprint"]["header"]
+        assert (
+            again[0].document["allocfail"]["fingerprint"]["header"]
+            == (event.document["allocfail"]["fingerprint"]["header"])
         )

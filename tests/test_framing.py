@@ -117,6 +117,13 @@ PREFIXES: dict[str, dict[str, object]] = {
     "elm3b29 login: [ 12.3] ": {"host": "elm3b29", "uptime": "12.3"},
     "login: [ 12.3] ": {"uptime": "12.3"},
     "    MESSAGE=": {},
+    "/var/log/messages-20110214:12:Feb 14 15:24:15 svn3 kernel: [  1.5] ": {
+        "host": "svn3",
+        "time": "Feb 14 15:24:15",
+        "uptime": "1.5",
+    },
+    "kern.log-[    1.5] ": {"uptime": "1.5"},
+    "12:<4>[    1.5] ": {"priority": 4, "uptime": "1.5"},
     "   [ 6676.674256] ": {"uptime": "6676.674256"},
     " 1325.744923] ": {"uptime": "1325.744923"},
 }

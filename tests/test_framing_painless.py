@@ -49,6 +49,57 @@ def run(engine: Engine, lines: list[str]) -> list[dict[str, Any]]:
     return found
 
 
+def edges() -> list[str]:
+    """Return lines at the bounds of what the grammar counts."""
+    found = []
+    for n in range(253, 259):
+        found += [
+            f"{'a' * n}:[ 1.0] x",
+            f"{'a' * n} kernel: [ 1.0] x",
+            f"[ 1.0] {'a' * n} kernel: x",
+            f"{'a' * n} login: y: x",
+        ]
+    for n in range(1, 24):
+        ones, letters = "1" * n, "a" * n
+        found += [
+            *(
+                f"[{ones}.5] x",
+                f"[1.{ones}] x",
+                f"[1.5@{ones}] x",
+                f"[1.5][T{ones}] x",
+                f"<{ones}>x",
+                f"[1.5 / {letters}] x",
+            ),
+            *(f"[1:{letters}:1] x", f"[1:{letters}:{ones}] x", f"[{ones}:{'a' * 15}:1] x", f"[1.5] (0)[1:{letters}]x"),
+            *(f"[1.5] ({ones})[1:{letters}]x", f"[1.5][pid:{ones},cpu1,a]x", f"[pid:1,cpu{ones},{letters}{letters}]x"),
+            *(f"4,{ones},5,-;x", f"4,5,{ones},-;x", f"{ones},4,5,-;x", f"4,5,6,-,{letters}=1;x", f"4,5,6,{'-' * n};x"),
+            *(
+                f"4,5,6,-{',a=1' * n};x",
+                f"4,5,6,-,caller={'T' * (n + 50)};x",
+                f"1{letters * 4}.2{letters * 8},4,1,5,-;x",
+            ),
+            *(
+                f"{ones}.{ones} h kernel: x",
+                f"2024-01-01T10:00:00.{ones}Z h kernel: x",
+                f"Feb {ones} 10:00:00 h kernel: x",
+            ),
+            *(
+                f"02-14 15:24:15.{ones}  1 {ones} W kernel: x",
+                f"kern{' ' * n}:warn{' ' * n}: x",
+                f"{letters} :warn : x",
+            ),
+            *(
+                f"Feb{' ' * n}1 10:00:00 h kernel: x",
+                f"[Mon Feb{' ' * n}1 10:00:00 2024] x",
+                f"Mon 2024-01-01 10:00:00 {letters.upper()} x",
+            ),
+            *(f"Feb  1 10:00:00 h{' ' * n}kernel[{letters}]: x", f"Feb  1 10:00:00 h {letters * 4}[{ones}]: [1.5] x"),
+            *(f"h login:{' ' * n}{letters}: x", f"h login: {'a' * 10}{letters}: x", f"login:{' ' * n}<{ones}>[1.5] x"),
+            *(f"<4>{ones} 2024-01-01T10:00:00Z h kernel - - - x", f'<4>1 - h kernel - - [{letters} a="]"] x'),
+        ]
+    return found
+
+
 def lines() -> list[str]:
     files = sorted((SHARED / "corpus" / "events").glob("*")) + sorted((SHARED / "seed").glob("*"))
     found = {line for file in files for line in file.read_text("utf-8", "replace").split("\n")}
@@ -60,7 +111,7 @@ def lines() -> list[str]:
 def mutated(count: int) -> list[str]:
     chance = random.Random(SEED)
     whole = lines()
-    signs = [*"[]<>(){}:;,.@/+-=_ \t\x000123456789TCZJFMWkpx|", "\u00a0", "\ufeff", "\U0001f600", "\ud800"]
+    signs = [*"~[]<>(){}:;,.@/+-=_ \t\x000123456789TCZJFMWkpx|", "\u00a0", "\ufeff", "\U0001f600", "\ud800"]
     words = ["kernel:", "kernel: ", "host ", "kern.warn ", "last message repeated 2 times", "login: ", "UTC", " +0100"]
     found = []
     for _ in range(count):
@@ -101,5 +152,5 @@ def differences(engine: Engine, given: list[str]) -> list[tuple[str, Any, Any]]:
 
 @pytest.mark.engine
 def test_port_gives_the_same(engine: Engine) -> None:
-    given = [*lines(), *mutated(4000)]
+    given = [*edges(), *lines(), *mutated(4000)]
     assert differences(engine, given) == []

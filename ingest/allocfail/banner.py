@@ -77,6 +77,12 @@ def parse_banner(text: str) -> Banner | None:
 
 def _name(text: str) -> str:
     text = text.removesuffix(" Kdump: loaded")
+    # OpenVZ names the container: `veid: 101`, later `ve: 101`.
+    for word in (" veid: ", " ve: "):
+        at = text.rfind(word)
+        if at > 0 and " " not in text[at + len(word) :]:
+            text = text[:at]
+            break
     return text.strip(" ")
 
 
@@ -109,7 +115,9 @@ def _release(text: str, at: int) -> str | None:
     size = len(text)
     while at < size and text[at] == " ":
         at += 1
+    if text.startswith("(", at):
+        at += 1  # i386 before 2.6.28
     end = at
-    while end < size and text[end] != " ":
+    while end < size and text[end] not in " )":
         end += 1
     return text[at:end] if end > at and "0" <= text[at] <= "9" else None

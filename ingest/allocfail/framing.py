@@ -11,7 +11,10 @@ The grammar. ``B`` is one character up to U+0020, ``D`` an ASCII digit, ``H`` on
 ``[x]`` optional, ``{x}`` repeated, ``a..b`` a number of times. No alternative needs to be taken back once it matched
 as a whole, so loops over characters do; a port in Painless is ``pipelines/painless/framing.painless``::
 
-    line     = { {B} element } text                 text has no B at either end
+    line     = [ found ] { {B} element } text       text has no B at either end
+    found    = 1..255 ( letter | D | one of "_./~+:-" ) ( ":" | "-" )                  grep's file name and number;
+                                                    only where nothing else matches and a date, "[" {B} D "." D "]",
+                                                    "<" D ">[" or an ISO date follows at once
     element  = level | kmsg | wall | decoded | uptime | caller | vendor | tag | prompt | field
 
     level    = "<" 1..3 D ">" [ rfc5424 ]           not behind an uptime; at most two
@@ -165,6 +168,11 @@ _re_prompt = re.compile(rf"([0-9A-Za-z(][0-9A-Za-z._()-]{{0,254}}){_B}login:(?={
 _re_bare_prompt = re.compile(rf"login:{_B}+(?=\[{_B}*[0-9]{{1,12}}\.[0-9]{{1,9}}\]|<[0-9]{{1,3}}>\[)").match
 _re_field = re.compile(r"MESSAGE=").match
 
+_re_found = re.compile(
+    rf"{_B}*[0-9A-Za-z_./~+:-]{{1,255}}?[:-](?={_MON}{_B}{{1,2}}[0-9]{{1,2}}{_B}[0-9]{{2}}:"
+    rf"|\[{_B}*[0-9]{{1,12}}\.[0-9]{{1,9}}\]|<[0-9]{{1,3}}>\[|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T)"
+).match
+
 # Behind an uptime only "[" (a caller's or a vendor's) or one of "(-.<" can go on, behind a tag only "[" and "<".
 _PAST = rf"(?={_B}+(?!\[[\x00-\x200-9A-Zp]|<[0-9]|[(.\-]|{_B})[^\x00-\x20])"
 _re_fast_dmesg = re.compile(rf"\[ *([0-9]{{1,12}}\.[0-9]{{1,9}})\](?:{_B}?\[ *([TC][0-9]{{1,10}})\])?{_PAST}").match
@@ -230,7 +238,7 @@ def _caller(cpu: str, pid: str, base: int = 10) -> str:
     return f"T{number}" if number else f"C{int(cpu, base)}"
 
 
-def _walk(line: str) -> Frame:
+def _walk(line: str, *, inner: bool = False) -> Frame:
     host: str | None = None
     time: str | None = None
     uptime: str | None = None
@@ -451,6 +459,9 @@ def _walk(line: str) -> Frame:
         if code is not None and priority is None:
             priority = code
         end = q
+    if end == 0 and not inner and (m := _re_found(line)):
+        found = _walk(line[m.end() :], inner=True)
+        return found._replace(start=found.start + m.end())
     text = line[end:].strip(BLANKS)
     return _new(Frame, (text, host, time, uptime, caller, priority, provenance, release, end))
 

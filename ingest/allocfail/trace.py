@@ -7,7 +7,8 @@ Frame grammar (blanks between tokens)::
     marker  = "<IRQ>" | "<EOI>" | …                              (kb/facts/wording.yml)
     address = "[<hex>]" | "[hex]" | "[<>]" | "[]" | "<hex>"      x86, ARM, MIPS, s390; PowerPC prints two
     guess   = "?"                                                the next frame was found on the stack, not unwound
-    frame   = symbol "+0x" hex "/0x" hex [module] | "{" [":" mod ":"] symbol "+" dec "}" | "(" symbol … ")"
+    frame   = symbol "+0x" hex "/0x" hex [module] | "{" [":" mod ":"] symbol "+" dec "}" | "(" symbol ")"
+            | symbol "(" file ":" line ")" [module | mod]        rewritten by scripts/decode_stacktrace.sh
     symbol  = [":" mod ":"] (letter | digit | "_" | "." | "$")+
     module  = "[" name [" " build-id] "]"
     from    = "from"                                             ARM: caller behind callee
@@ -158,6 +159,36 @@ def _module(text: str, at: int) -> tuple[str | None, int]:
     return None, at
 
 
+def _decoded(text: str, at: int) -> tuple[str | None, int]:
+    """Read `` (mm/slub.c:12 (discriminator 3)) mod`` at ``at``, which scripts/decode_stacktrace.sh makes of an offset.
+
+    Returns the module, None if none is there, and the index behind; -1 where no such place stands.
+    """
+    if not text.startswith(" (", at):
+        return None, -1
+    size = len(text)
+    end = at + 2
+    while end < size and text[end] not in " ()":
+        end += 1
+    colon = text.rfind(":", at, end)
+    if colon < 0 or not (text[colon + 1 : end].isdigit() or text.startswith("??:?", at + 2)):
+        return None, -1
+    if text.startswith(" (discriminator ", end):
+        end = text.find(")", end) + 1
+        if end == 0:
+            return None, -1
+    if not text.startswith(")", end):
+        return None, -1
+    end += 1
+    module, stop = _module(text, end)
+    if module is None and text.startswith(" ", end):
+        stop = _span(text, end + 1, _MODULE)
+        if stop > end + 1 and (stop == size or text[stop] == " "):
+            return text[end + 1 : stop], stop
+        return None, end
+    return module, stop
+
+
 def _scan(text: str) -> tuple[Frame, ...] | None:
     words = _words()
     found: list[Frame] = []
@@ -251,6 +282,12 @@ def _scan(text: str) -> tuple[Frame, ...] | None:
             owner, stop = _module(text, end)
             arm = (known and text.startswith(")", stop)) if in_parens else caller or text.startswith(" from ", stop)
             module = owner or module
+            if not arm and not in_parens:
+                owner, behind = _decoded(text, end)
+                if behind > 0:
+                    module = owner or module
+                    stop = behind
+                    arm = True
             if not arm:
                 # syzbot's `name file.c:12 [inline]`: no frame of its own.
                 if found or not text.endswith(" [inline]"):

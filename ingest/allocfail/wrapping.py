@@ -56,7 +56,7 @@ _COUNTER_END = re.compile(
     r"(?:^| )(?:[a-z][a-z_]*(?:\([a-z]+\))?: ?[0-9]+[kK]B|all_unreclaimable\?(?: yes| no)|pages_scanned:[0-9]+)$"
 ).search
 _COUNTER_PART = re.compile(r"(?:[0-9]*|[a-z]*\)?:[0-9]+)[kK]?B(?: |$)|(?:yes|no)$|[a-z_]*\?(?: |$)").match
-_COUNTER_REST = re.compile(r"[a-z_]*:[0-9]+(?: |$)").match
+_COUNTER_REST = re.compile(r":[0-9]+(?:[kK]B)?(?: |$)|: [0-9]+kB(?: |$)|\? (?:yes|no)$").search
 _HUGE_END = re.compile(r" hugepages_size=[0-9]+kB$").search
 _BUDDY = re.compile(r"(?:Node [0-9]+ )?[A-Z][A-Za-z0-9]*: [0-9]+\*[0-9]+kB").match
 _BUDDY_END = re.compile(r" = [0-9]+kB$").search
