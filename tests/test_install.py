@@ -212,7 +212,7 @@ def test_no_document_is_lost_while_installing_and_uninstalling(cluster: Engine) 
     for thread in threads:
         thread.start()
     try:
-        for _ in range(3):
+        for _ in range(2):
             list(install(cluster, WANTED, Wiring(["app-busy"])))
             newer = {**PIPELINES, "allocfail-new": {"description": "", "version": 1, "processors": []}}
             list(install(cluster, Wanted(newer, [])))
@@ -232,7 +232,7 @@ def test_no_document_is_lost_while_installing_and_uninstalling(cluster: Engine) 
 
 def test_pipeline_that_a_shipper_names_itself_stays(cluster: Engine) -> None:
     list(install(cluster, WANTED))
-    stop = threading.Event()
+    stop, begun = threading.Event(), threading.Event()
     failed: list[str] = []
 
     def index() -> None:
@@ -240,13 +240,15 @@ def test_pipeline_that_a_shipper_names_itself_stays(cluster: Engine) -> None:
             while not stop.is_set():
                 try:
                     mine.request("POST", "/app-named/_doc?pipeline=allocfail", {})
+                    begun.set()
                 except EngineError as error:
                     failed.append(str(error))
 
     thread = threading.Thread(target=index)
     thread.start()
     try:
-        notes = {change.id: change.note for change in uninstall(cluster, grace=0.4) if change.action == "left"}
+        assert begun.wait(30)
+        notes = {change.id: change.note for change in uninstall(cluster, grace=1.0) if change.action == "left"}
     finally:
         stop.set()
         thread.join()

@@ -387,6 +387,14 @@ def test_prose_is_no_part_of_a_line(prose: str) -> None:
     assert found[3] == f"{HEADER},cpuset=/,mems_allowed=0"
 
 
+def test_properties_of_a_kmsg_record_are_lines_of_their_own() -> None:
+    record = "6,1,5,-;pci 0000:00:1f.2: a message that is as long as a wrapped line may be"
+    assert texts(f"{record}\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:1f.2\n")[1:] == [
+        "SUBSYSTEM=pci",
+        "DEVICE=+pci:0000:00:1f.2",
+    ]
+
+
 @needs_corpus
 def test_headers_of_the_corpus() -> None:
     index = [json.loads(line) for line in (EVENTS.parent / "index.jsonl").read_text("utf-8").splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from allocfail.terminal import printable
@@ -31,10 +32,10 @@ def _words(*pairs: tuple[str, object]) -> str:
     return ", ".join(f"{name} {value}" if name else str(value) for name, value in pairs if value is not None)
 
 
-def render(document: dict[str, Any], group: tuple[int, int] | None = None) -> str:
+def render(document: dict[str, Any], *, width: int | None = None) -> str:
     """Return the report of one event's document.
 
-    ``group``: the event's number in its group and how many there are, where that is known.
+    ``width``: columns to wrap the verdict's sentences to; None leaves them whole, one a line.
     """
     own: dict[str, Any] = document["allocfail"]
     mark = own["fingerprint"]
@@ -72,10 +73,18 @@ def render(document: dict[str, Any], group: tuple[int, int] | None = None) -> st
         lines.append(_row("incomplete", own.get("incomplete_reason", "")))
     if own["provenance"] == "forged":
         lines.append(_row("provenance", "forged: user space wrote this record, not the kernel"))
-    of = f"  ({group[0]} of {group[1]} in this log)" if group is not None and group[1] > 1 else ""
-    lines.append(_row("group", f"{mark['id']}{of}"))
-    lines += _verdict(own)
+    lines.append(_row("group", mark["id"]))
+    for line in _verdict(own):
+        lines += _wrapped(line, width)
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(line: str, width: int | None) -> list[str]:
+    """Break a sentence at blanks; what follows the first line stands under its text."""
+    if width is None or len(line) <= width:
+        return [line]
+    indent = "    " if line.startswith("  - ") else "  "
+    return textwrap.wrap(line, max(width, 40), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _request(own: dict[str, Any]) -> Iterable[str]:

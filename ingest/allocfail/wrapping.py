@@ -62,9 +62,12 @@ _BUDDY = re.compile(r"(?:Node [0-9]+ )?[A-Z][A-Za-z0-9]*: [0-9]+\*[0-9]+kB").mat
 _BUDDY_END = re.compile(r" = [0-9]+kB$").search
 _BUDDY_REST = re.compile(r"(?:[0-9]*\*?[0-9]*k?B|\(?[UMERHCI]*\)|= [0-9]+kB|=)(?: |$)").match
 _CACHE_END = re.compile(r"min order: [0-9]|^cache: [^,]*, object size: [0-9]+, order: [0-9]").search
+_NUMBERS = re.compile(r"-?[0-9]+(?: -?[0-9]+)*$").match
 _LAST_KEY = re.compile(r"(?:^| )([a-z_]+):[0-9]+$").search
 _FIRST_KEY = re.compile(r"([a-z_]+):[0-9]+(?: |$)").match
 _HEX_WORDS = re.compile(r"<?[0-9a-f]{2,16}>?(?: <?[0-9a-f]{2,16}>?)*$").match
+#: ``SUBSYSTEM=pci`` behind a record of /dev/kmsg (Documentation/ABI/testing/dev-kmsg): a line of its own.
+_PROPERTY = re.compile(r"[A-Z_]+=").match
 _KEY_VALUES = re.compile(r"[A-Za-z_]*[,=]|[A-Za-z0-9_/.-]*,[a-z_]+=").match
 
 
@@ -81,6 +84,8 @@ class Wrapping:
         self._starts: tuple[str, ...] = tuple(wording["starts"])
         self._neighbours: frozenset[str] = frozenset(wording["neighbours"])
         self._cuts: set[int] = set()
+        self._torn: set[int] = set()  # those in the middle of a word, by the word
+        self._guessed = False
         self._indented = False
 
     def joint(self, a: str, b: str, raw: str, *, framed: bool, kmsg: bool, indented: bool = False) -> str | None:
@@ -93,8 +98,11 @@ class Wrapping:
         """
         if not b or len(a) > _LOGICAL_LIMIT:
             return None
+        if kmsg and indented and _PROPERTY(b):
+            return None
         last = raw if "\n" not in raw else raw[raw.rfind("\n") + 1 :]
         self._indented = indented
+        self._guessed = False
         if not a:
             # The first word did not fit behind the prefix.
             return "" if kmsg or (framed and len(last) + (b + " ").find(" ") >= _NARROW) else None
@@ -103,6 +111,8 @@ class Wrapping:
             found = self._space(a, last)
         if found is not None:
             self._cuts.add(len(last))
+            if not found and not self._guessed:
+                self._torn.add(len(last))
             if len(self._cuts) > 2:
                 self._cuts = {-1, -2}  # enough to know that it is not a terminal
         return found
@@ -112,10 +122,13 @@ class Wrapping:
         if self._indented or last != last.rstrip(BLANKS):
             return False
         width = len(last)
-        return width >= _NARROW and (self._cuts == {width} or (not self._cuts and width == 80))
+        if self._cuts:
+            return width >= _NARROW and self._cuts == {width} and width in self._torn
+        return width == 80
 
     def _space(self, a: str, last: str) -> str:
         """Return the blank at which a mail program broke the line, nothing behind a hyphen or at a terminal's edge."""
+        self._guessed = True
         return "" if self._hard(last) or (a[-1:] == "-" and a[-2:-1].isalnum()) else " "
 
     def _joint(self, a: str, b: str, last: str, *, framed: bool) -> str | None:
@@ -126,6 +139,8 @@ class Wrapping:
         if "+0x" in b:
             if _NAME_CUT(a) and _NAME_REST(b) and self._hard(last):
                 return ""
+            if a == "?":
+                return " " if _SYMBOL(b) else None
             if _ADDRESS_END(a):
                 far = len(last) + b.find("+0x") >= _NARROW
                 return " " if b[0] == "(" or (far and _SYMBOL(b)) else None
@@ -177,6 +192,8 @@ class Wrapping:
             if _BUDDY_REST(b):
                 return " " if a.endswith(("kB", ")", "=")) else ""
             return " " if a.endswith("=") else None
+        if a.startswith("lowmem_reserve"):
+            return self._space(a, last) if len(last) >= _NARROW and _NUMBERS(b) else None
         if b.startswith("mems_allowed="):
             return " " if " cpuset=" in a and "mems_allowed=" not in a else None
         if a.startswith("cache: "):
@@ -208,6 +225,10 @@ class Wrapping:
                 both = f"{a[-16:]}{joint}{b[:48]}"
                 if any(mask in both for mask in self._masks):
                     return joint
+            if b.startswith(self._more):
+                return " "
+            if b.startswith("bytes") and a[-1].isdigit():
+                return " "
             # "order 9," and "failed to allocate pages," may stand on lines of their own.
             return " " if a.endswith(",") and len(last) >= _NARROW and _WORDS(b) else None
         if a.count("(") > a.count(")"):

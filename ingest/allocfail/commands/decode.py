@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,8 +127,9 @@ def _rendered(file: str, options: Options, form: str, *, explain: bool, workers:
             return (dumps(event.document) + "\n").encode()
         from allocfail import report
 
-        return (report.render(event.document) + "\n").encode("utf-8", "replace")
+        return (report.render(event.document, width=width) + "\n").encode("utf-8", "replace")
 
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     needles = scan.Needles.of(facts.load()["needles"])
     with _progress(file) as progress:
         yield from scan.decode(file, decoder, render, needles, workers=workers, progress=progress)
