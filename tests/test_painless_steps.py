@@ -260,6 +260,16 @@ PIECES = [
     *("$a", "x.isra.0", ":", ":nfs:", "::", "nfs", " [nfs]", " [nfs 0a1b]", " [nf-s ]", "[inline]", " [inline]"),
     *("+0x1c/0x20", "+0x0/0x20", "+0x20/0x20", "+0x0020/0x20", "+0xAB/0xab", "+0x1/", " from ", "from ", ") from [<"),
     *("(unreliable)", "(C)", "(AB) ", "mm/slab.c:12", "a:b:3", ":3", "a:", "Call Trace:", "Call trace:", "Backtrace:"),
+    *(
+        " (mm/slub.c:12)",
+        " (a.c:1 (discriminator 3))",
+        " (discriminator ",
+        " (??:?)",
+        " (a:",
+        " nfs",
+        " veid: 101",
+        " ve: 2",
+    ),
     *("--- interrupt", "--- Exception: 901", ",", ".", "\t", "\u00e9", "\U0001f600", "\u0663", "=", "Node 0", "4kB"),
     *(
         ": ",
@@ -374,6 +384,9 @@ def test_changed_lines(engine: Engine) -> None:
         "SLUB: Unable to allocate memory on node",
         "CPU: 0 PID: 1 Comm: ",
         "Pid: 1, comm: ",
+        "Pid: 1, comm: a ve",
+        "Pid: 1, comm: a Not tainted (2.6.18",
+        "f (mm/slub.c:12",
     ],
 )
 def test_lines_of_any_pieces(engine: Engine, opening: str) -> None:

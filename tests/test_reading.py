@@ -309,6 +309,10 @@ LONG = [
     "[<c008a3ac>] (__alloc_pages_nodemask+0x74c/0x8f8) from [<c00b2e8c>] (cache_alloc_refill+0x328/0x620)",
     "mhi_fw_load_handler+0x126/0x340 [mhi a96cb91daba500cc77f86bad60c1f332dc3babdf]",
     "[<ffffffffa007b9ca>] ? e1000_clean_rx_irq_with_a_long_name+0x1ea/0x29a [e1000e]",
+    "vmalloc: allocation failure, allocated 4097114112 of 17179934720 bytes",
+    "lowmem_reserve[]: 0 1684 15742 15742 15742 15742 15742 15742 15742 15742 15742 15742 15742",
+    "[c1c55870] [c04543c8] ZSTD_compressContinue_internal_with_a_long_name+0x734/0x7c0 (unreliable)",
+    "[<c0226835>] (kmalloc_order_trace) from [<c047ddf5>] (zstd_init_compress_ctx+0x51/0xfc)",
     "cache: tw_sock_TCPv6(960:helper-logs), object size: 232, buffer size: 240, default order: 1, min order: 0",
     "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,task=f,pid=1,uid=0",
 ]

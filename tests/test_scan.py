@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CORPUS = Path(__file__).parents[1] / ".." / "shared" / "corpus"
 NEEDLES = scan.Needles.of(yaml.safe_load(content_path("kb/facts/needles.yml").read_text(encoding="utf-8")))
+#: Each set of needles by itself.
+SETS = [pytest.param(scan.Needles((one,)), id=str(number)) for number, one in enumerate(NEEDLES.sets)]
 
 
 @dataclass
@@ -107,9 +109,13 @@ def render(event: Toy) -> bytes:
     return b"%d %s" % (event.offset, b"|".join(event.lines))
 
 
-def everything(data: bytes) -> list[bytes]:
+def toys(data: bytes) -> list[Toy]:
     decoder = ToyDecoder()
-    return [render(e) for e in [*decoder.decode([data], 0), *decoder.close()]]
+    return [*decoder.decode([data], 0), *decoder.close()]
+
+
+def everything(data: bytes) -> list[bytes]:
+    return [render(e) for e in toys(data)]
 
 
 def from_file(path: Path, **options: object) -> list[bytes]:
@@ -134,6 +140,7 @@ SMALL = {
     "TASK": 8192,
     "WARM_UP": 4096,
     "AHEAD": 4096,
+    "VAIN": 3,
 }
 
 
@@ -198,7 +205,8 @@ def test_same_events_from_a_stream_however_it_is_cut(rate: float, seed: int, lar
     assert [render(e) for e in scan.decode_chunks(chunks, ToyDecoder, NEEDLES)] == everything(data)
 
 
-def test_every_event_of_the_corpus_has_a_needle_near_its_first_line() -> None:
+@pytest.mark.parametrize("needles", SETS)
+def test_every_event_of_the_corpus_has_a_needle_near_its_first_line(needles: scan.Needles) -> None:
     if not CORPUS.is_dir():
         pytest.skip("the corpus is not there: ../shared/corpus")
     missed = []
@@ -209,7 +217,7 @@ def test_every_event_of_the_corpus_has_a_needle_near_its_first_line() -> None:
         starts = [0]
         for line in lines:
             starts.append(starts[-1] + len(line) + 1)
-        found = list(scan.hits(path, NEEDLES))
+        found = list(scan.hits(path, needles))
         for event in case["events"]:
             if event["line"] is None:  # headless: the trace has it
                 near = bool(found)
@@ -222,16 +230,17 @@ def test_every_event_of_the_corpus_has_a_needle_near_its_first_line() -> None:
     assert not missed
 
 
+@pytest.mark.parametrize("needles", SETS)
 @pytest.mark.parametrize(
     "text",
     [
         "swapper: page allocation failure. order:1, mode:0x20",
         "swapper:\u00a0page\u00a0allocation\u00a0failure:\u00a0order:1,\u00a0mode:0x20",
         "swapper: page allocation\n> > stalls for 10014ms, order:0",
-        "page&nbsp;allocation&nbsp;&nbsp;&nbsp;failure",
-        "page\\u00a0allocation\\u00a0failure",
+        "page&nbsp;allocation&nbsp;&nbsp;&nbsp;failure:&nbsp;order:0",
+        "page\\u00a0allocation\\u00a0failure:\\u00a0order:0",
         "SLUB: Unable to allocate memory on node -1, gfp=0x20(GFP_ATOMIC)",
-        "SLUB: Unable to allocate memory on CPU 3 (of node 0) on node -1",
+        "SLUB: Unable to allocate memory on CPU 3 (of node 0) on node -1, gfp=0x820(GFP_ATOMIC)",
         "SLAB: Unable to allocate\r\nmemory on\r\nnode 0 (gfp=0x20)",
         "vmalloc: allocation failure, allocated 4096 of 8192 bytes",
         "qemu: vmalloc error: size 0, exceeds total pages, mode:0xcc0",
@@ -245,12 +254,13 @@ def test_every_event_of_the_corpus_has_a_needle_near_its_first_line() -> None:
         "warn_alloc_failed: 8 callbacks suppressed",
     ],
 )
-def test_wordings_are_hit(text: str, tmp_path: Path) -> None:
+def test_wordings_are_hit(text: str, needles: scan.Needles, tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"x" * 5000 + b"\n" + text.encode() + b"\n" + b"y" * 5000)
-    assert list(scan.hits(path, NEEDLES))
+    assert list(scan.hits(path, needles))
 
 
+@pytest.mark.parametrize("needles", SETS)
 @pytest.mark.parametrize(
     "text",
     [
@@ -258,12 +268,25 @@ def test_wordings_are_hit(text: str, tmp_path: Path) -> None:
         "malloc(): corrupted",
         "fork: Cannot allocate memory\nnext line",
         "x allocated y",
+        "your order: 17 items",
     ],
 )
-def test_user_space_is_not(text: str, tmp_path: Path) -> None:
+def test_user_space_is_not(text: str, needles: scan.Needles, tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text(text * 100, encoding="utf-8")
-    assert not list(scan.hits(path, NEEDLES))
+    assert not list(scan.hits(path, needles))
+
+
+@pytest.mark.parametrize("noise", ["cma_alloc: alloc failed\n", "SELECT allocated_at FROM page\n", "malloc\n"])
+def test_many_vain_hits_bring_on_other_needles_and_the_same_events(noise: str, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    event = "h1 swapper: page allocation failure: order:1, mode:0x20\nh1 body\nh1 end\n"
+    data = "".join(noise * count + event for count in (1, 50, 400, 3, 1000)).encode()
+    path.write_bytes(data)
+    assert from_file(path, workers=1) == everything(data)
+    first = [data.index(b"alloc", data.index(b"swapper", at)) for at in (e.offset for e in toys(data))]
+    lines = [data.count(b"\n", 0, hit) for hit in scan.hits(path, NEEDLES)]
+    assert lines == [data.count(b"\n", 0, at) for at in first]
 
 
 @pytest.mark.parametrize("at", range(1024 - scan.MARGIN - 20, 1024 + 20, 3))

@@ -234,6 +234,11 @@ class Assembler:
     # -- placing a line ------------------------------------------------------------------------------------------------
 
     def _place(self, stream: _Stream, record: Record, text: str) -> None:
+        target = stream.target
+        if target is not None and target.memory.memory.started and "alloc" not in text and is_memory_line(text):
+            target.memory.add(text)
+            self._own(stream, target, record)
+            return
         frames = parse_frames(text)
         if frames is not None:
             # Most lines of a dump, and no other kind of line is one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from allocfail.options import Options
 if TYPE_CHECKING:
     from allocfail.assembly import Dump
     from allocfail.memory import Memory
-    from allocfail.records import Record
+    from allocfail.records import Origin, Record
     from allocfail.trace import Trace
 
 __all__ = ["Options", "build", "explain"]
@@ -155,6 +156,16 @@ def _trace(dump: Dump, release: str | None) -> Trace:
     return dump.trace.build(old_release=_old(release, colon=colon))
 
 
+def _stamp(time: str, origin: Origin | None, options: Options) -> str | None:
+    reference = options.reference
+    if origin is not None and origin.time is not None:
+        # The container's own time says which year a line's date without one is of.
+        own = times.resolve(origin.time, tz=options.timezone)
+        if own is not None:
+            reference = datetime.fromisoformat(own)
+    return times.resolve(time, year=options.year, tz=options.timezone, reference=reference)
+
+
 def build(dump: Dump, options: Options) -> dict[str, Any]:
     """Return the document of one event, as the contract orders its fields."""
     header = dump.header if dump.header is not None else dump.precursor
@@ -170,11 +181,7 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
     own: dict[str, Any] = {"kind": kind}
     doc: dict[str, Any] = {}
 
-    stamp = (
-        times.resolve(head.time, year=options.year, tz=options.timezone, reference=options.reference)
-        if head.time
-        else None
-    )
+    stamp = _stamp(head.time, origin, options) if head.time else None
     if stamp is not None:
         doc["@timestamp"] = stamp
         own["time_source"] = "log"

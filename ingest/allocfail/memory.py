@@ -6,6 +6,7 @@ Formats: mm/page_alloc.c show_free_areas and mm/show_mem.c and lib/show_mem.c,
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TypedDict
@@ -56,16 +57,21 @@ def starts_memory(text: str) -> bool:
     return text in ("Mem-Info:", "Mem-info:")
 
 
+_NUMBER = re.compile(r"-?[0-9]+", re.ASCII).match
+_BLOCK = re.compile(
+    rf"(-?[0-9]{{1,{_DIGITS}}})\*(-?[0-9]{{1,{_DIGITS}}})kB(?:.(?:\([^)]*\).?)?)?", re.ASCII | re.DOTALL
+).match
+
+
 def number(text: str, at: int) -> tuple[int | None, int]:
     """Read a decimal number at ``at``: its value (None if none is there, or it is no kernel's), the index behind."""
-    end = at + 1 if text.startswith("-", at) else at
-    first = end
-    size = len(text)
-    while end < size and "0" <= text[end] <= "9":
-        end += 1
-    if end == first or end - first > _DIGITS:
+    found = _NUMBER(text, at)
+    if found is None:
+        return None, at + 1 if text.startswith("-", at) else at
+    end = found.end()
+    if end - at > _DIGITS and end - at - text.startswith("-", at) > _DIGITS:
         return None, end
-    return int(text[at:end]), end
+    return int(found[0]), end
 
 
 def field_kb(text: str, word: str) -> int | None:
@@ -217,23 +223,12 @@ class MemoryBuilder:
             return
         counts: list[int] = []
         first_kb = None
-        at = colon + 2
-        while at < len(text) and len(counts) < _MOST:
-            value, end = number(text, at)
-            if value is None or not text.startswith("*", end):
-                break
-            size, end = number(text, end + 1)
-            if size is None or not text.startswith("kB", end):
-                break
+        block = _BLOCK(text, colon + 2)
+        while block is not None and len(counts) < _MOST:
             if first_kb is None:
-                first_kb = size
-            counts.append(value)
-            at = end + 3
-            if text.startswith("(", at):
-                close = text.find(")", at)
-                if close < 0:
-                    break
-                at = close + 2
+                first_kb = int(block[2])
+            counts.append(int(block[1]))
+            block = _BLOCK(text, block.end())
         if not counts:
             return
         if self.memory.page_kb is None:

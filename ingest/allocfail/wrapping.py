@@ -34,13 +34,15 @@ _SYMBOL = re.compile(rf"(?:\? )?[A-Za-z_.][A-Za-z0-9_.$]*[+]{_HEX}+/{_HEX}+").ma
 _FEW_HEX = re.compile(r"[0-9a-f]{1,6}(?: \[[^\]]*\])?$").match
 _MODULE = re.compile(r"\[[A-Za-z0-9_-]+(?:\([A-Z+-]+\))?(?: [0-9a-f]{40})?\]$").match
 _ADDRESS_END = re.compile(r"\[<[0-9a-f]{8,16}>\](?: \?)?$|^\[[0-9a-f]{8,16}\] \[[0-9a-f]{8,16}\]$").search
-_NAME_CUT = re.compile(r"(?:^|[\])] )(?:\? )?[A-Za-z_.][A-Za-z0-9_.$]*$").search
+_NAME_CUT = re.compile(r"(?:^|[\])] )(?:\? |\()?[A-Za-z_.][A-Za-z0-9_.$]*$").search
 _NAME_REST = re.compile(rf"[A-Za-z0-9_.$]*[+]{_HEX}+/{_HEX}+").match
 _KLOGD = re.compile(rf"\[[A-Za-z0-9_:.]*[+]{_HEX}+/{_HEX}+\]$").search
+_FROM = re.compile(r"\([A-Za-z0-9_.$]+(?:[+]0x[0-9a-f]+/0x[0-9a-f]+)?\)(?: from(?: \[<|$)|$)").match
 _ADDRESS_CUT = re.compile(r"\[<[0-9a-f]*>?$").search
 _ADDRESS_REST = re.compile(r"[0-9a-f]*(?:>\]|\]) ").match
 _FROM_ADDRESS = re.compile(r"\) from(?: \[<[0-9a-f]{8,16}>\])?$").search
 _GFP_REST = re.compile(r"[A-Za-z0-9_|]*[|)]|[A-Z_|]+$").match
+_SIZE_REST = re.compile(r"(?:allocated )?(?:[0-9]+ )?(?:of [0-9]+ )?bytes\b").match
 _WORDS = re.compile(r"[a-z_]+(?: [a-z_]+)*,$").match
 _MASK_END = re.compile(r"(?:mode:|mask=|gfp=)0x[0-9a-f]*$").search
 _MASK_REST = re.compile(r"[0-9a-f]*(?:\([G_)]|, ?[a-z]+=)").match
@@ -132,6 +134,10 @@ class Wrapping:
         return "" if self._hard(last) or (a[-1:] == "-" and a[-2:-1].isalnum()) else " "
 
     def _joint(self, a: str, b: str, last: str, *, framed: bool) -> str | None:
+        if b.startswith("from [") and a.endswith(")"):
+            return " "
+        if b[0] == "(" and _ADDRESS_END(a) and _FROM(b):
+            return " "
         if "+0x" in a:
             return self._frame(a, b, last, framed=framed)
         if a.endswith(("+", "+0")):
@@ -227,7 +233,7 @@ class Wrapping:
                     return joint
             if b.startswith(self._more):
                 return " "
-            if b.startswith("bytes") and a[-1].isdigit():
+            if _SIZE_REST(b) and "bytes" not in a:
                 return " "
             # "order 9," and "failed to allocate pages," may stand on lines of their own.
             return " " if a.endswith(",") and len(last) >= _NARROW and _WORDS(b) else None
@@ -259,8 +265,6 @@ class Wrapping:
             if (b[0] == "[" and _MODULE(b)) or b == "(unreliable)":
                 return " "
             return "" if framed and len(last) >= _NARROW and _FEW_HEX(b) else None
-        if b.startswith("from [") and a.endswith(")"):
-            return " "
         if _KLOGD(a) and "+0x" in b and " " not in b:
             return " " if len(last) + len(b) >= _MAIL else None
         if _FROM_ADDRESS(a):
