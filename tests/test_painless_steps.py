@@ -329,6 +329,45 @@ NAME_PIECES = [
 ]
 
 
+LIMITS = [
+    *(f"{comm}: page allocation failure: order:1, mode:0x20" for comm in ("a" * 15, "a" * 16, "\u00e9" * 7 + "a")),
+    *(
+        f"{comm}: page allocation failure: order:1, mode:0x20"
+        for comm in ("\u00e9" * 8, "\u20ac" * 5, "\u20ac" * 5 + "a")
+    ),
+    *(f"{comm}: page allocation failure: order:1, mode:0x20" for comm in ("\U0001f600" * 3 + "abc", "\U0001f600" * 4)),
+    *(f"a: page allocation failure: order:{'9' * count}, mode:0x20" for count in (18, 19, 20, 21)),
+    *(f"a: page allocation failure: order:0, mode:0x{'f' * count}" for count in (16, 17)),
+    *(f"a: page allocation failure: order:0, mode:0x20(GFP_ATOMIC){end}" for end in ("[", "", "(")),
+    *(
+        f"a: page allocation failure: order:0, mode:0x20(GFP_ATOMIC){end}nodemask=0"
+        for end in ("[", ",", " ", ".", "a")
+    ),
+    *(f"a: page allocation stalls for {ms}ms, order:0" for ms in ("0", "000", "012", "9" * 20, "9" * 21)),
+    *(f"a: vmalloc error: size 1, page order {'7' * count}, failed" for count in (18, 19)),
+    *("a: vmalloc_node_range for size 5 failed: x", "vmalloc_node_range for size 5 failed: x"),
+    *(
+        f"a invoked oom-killer: gfp_mask=0x0, order={'1' * count}, oom_adj={'-' * (count % 2)}{'2' * (count - 13)}"
+        for count in (18, 19, 20)
+    ),
+    *("a invoked oom-killer: gfp_mask=0x0, oom_score_adj=-, oom_adj=3", "a" * 16 + " invoked oom-killer: gfp_mask=0x0"),
+    *(f"CPU: {'1' * count} PID: 1 Comm: a Not tainted 3.0" for count in (10, 11)),
+    *(f"SLUB: Unable to allocate memory on node {'-' * (count % 2)}{'1' * count} (gfp=0x20)" for count in (18, 19)),
+    *(f"[{'c' * count}] f+0x1/0x2" for count in (7, 8, 16, 17)),
+    *(f"{{f+{digits}}}" for digits in ("0", "000", "1", "", "0x1", "\u0663")),
+    *(
+        f"f ({place}"
+        for place in ("a.c:1)", "0/b.c:1)", "00/b.c:1)", "a.c:)", ":1)", "??:?)", "a.c:1 (discriminator 3)) nfs")
+    ),
+    *(f"f+0x1/0x2 {place}" for place in ("a.c:1", "a\u00e9.c:1", "\u0100:1", ":1", "a:", "a.c:1 g+0x1/0x2")),
+]
+BRACKETS = [
+    *(f"[{word}+0x1/0x2] [{word}+0x1/0x2]" for word in ("a" * 9, "a" * 10, "a" * 11, "a" * 12)),
+    *(f"[{'a' * count}\U0001f600+0x1/0x2] [a+0x1/0x2] a+0x1/0x2" for count in range(6, 13)),
+    *("[c0123456] [c0123456] f+0x1/0x2", "[<ffffffff81133f2c>] [<ffffffff81133f2c>] f+0x1/0x2", "[c0123456] f+0x1/0x2"),
+]
+
+
 def odd_name(rng: random.Random) -> str:
     return "".join(rng.choices(NAME_PIECES, k=rng.randrange(6)))
 
@@ -395,6 +434,11 @@ def test_lines_of_any_pieces(engine: Engine, opening: str) -> None:
     check_lines(
         engine, lines, tail=rng.choice((", mode:0x20(GFP_", "mode:0x20, nodemask=1", "0x1 cpuset=/", "0xmode:0x3"))
     )
+
+
+def test_limits(engine: Engine) -> None:
+    check_lines(engine, [*LIMITS, *BRACKETS])
+    check_traces(engine, [case(random.Random(SEED), [line]) for line in [*LIMITS, *BRACKETS]])
 
 
 def test_headers_that_go_on(engine: Engine) -> None:

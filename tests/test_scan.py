@@ -129,7 +129,6 @@ def from_file(path: Path, **options: object) -> list[bytes]:
 #: Small enough for a test's input to hold many of each; the proportions are the real ones.
 SMALL = {
     "PIECE": 1024,
-    "STREAM_BUFFER": 16384,
     "LOOK_BACK": 1024,
     "LOOK_BACK_LINES": 8,
     "LINE": 4096,
@@ -141,6 +140,8 @@ SMALL = {
     "WARM_UP": 4096,
     "AHEAD": 4096,
     "VAIN": 3,
+    "FEW": 2,
+    "LEFT": 2,
 }
 
 

@@ -9,9 +9,11 @@ Nothing is imported here that a log without events does not need: start-up count
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
+import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, TypeVar
 
 from allocfail.errors import AllocfailError
@@ -25,8 +27,6 @@ __all__ = ["Decoder", "Event", "Needles", "decode", "decode_chunks", "decode_fil
 #: the decoder find them again. 128 KiB to 512 KiB measured alike, 1 MiB slower; mapping the file was no faster, counts
 #: as resident memory, and kills the process where a log is truncated meanwhile.
 PIECE = 512 << 10
-#: A stream's buffer: a piece, and what is kept in front of it for looking back.
-STREAM_BUFFER = 4 << 20
 #: Hits in one piece that turn out to be none, above which the next set of needles is faster: looking at one takes a
 #: quarter of a microsecond, searching a piece for one more needle nine.
 VAIN = 100
@@ -54,8 +54,13 @@ AHEAD = 16 << 20
 #: Size asked for a pipe on standard input (the default is 64 KiB, the usual limit 1 MiB, which measured no faster).
 PIPE = 512 << 10
 
+#: Hits in a task up to which it is few events: the parent decodes those, so that not every worker imports a decoder.
+FEW = 64
+#: How many tasks a worker leaves to the parent.
+LEFT = 8
+
 _HEAD = 5  # of a message from a worker: one byte of kind, four of length
-_OUTPUT, _DONE, _ERROR = 0, 1, 2
+_OUTPUT, _DONE, _YOURS, _ERROR = 0, 1, 2, 3
 
 
 class Event(Protocol):
@@ -237,31 +242,25 @@ class _File(_Source):
         return os.pread(self._fd, max(min(size, self._size - offset), 0), offset)
 
 
-class _Chunks(_Source):
+class _Stream(_Source):
     """Bytes that come once: the last of them are kept for looking back."""
 
-    def __init__(self, needles: Needles, chunks: Iterable[bytes]) -> None:
-        super().__init__(needles, STREAM_BUFFER)
-        self._chunks = iter(chunks)
-        self._rest = memoryview(b"")
+    def __init__(self, needles: Needles, readinto: Callable[[memoryview], int]) -> None:
+        super().__init__(needles, LINE + PIECE)
+        self._readinto = readinto
 
     def _fill(self, position: int) -> None:
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                self._last = True
-                return
-            self._rest = memoryview(chunk)
         used = self._end - self._base
-        if used == len(self._buffer):
-            keep = max(min(position - LINE, self._end) - self._base, 0)
-            self._buffer[: used - keep] = self._view[keep:used].tobytes()
-            self._base = self._floor = self._base + keep
-            used -= keep
-        data = self._rest[: len(self._buffer) - used]
-        self._view[used : used + len(data)] = data
-        self._rest = self._rest[len(data) :]
-        self._end += len(data)
+        if used > len(self._buffer) - PIECE // 4:
+            back = max(position - LOOK_BACK - self._base, 0)
+            if self._buffer.find(b"\n", back, position - self._base) < 0:
+                back = max(position - LINE - self._base, 0)  # a very long line
+            self._buffer[: used - back] = self._view[back:used].tobytes()
+            self._base = self._floor = self._base + back
+            used -= back
+        got = self._readinto(self._view[used : used + PIECE])
+        self._end += got
+        self._last = got == 0
 
     def read(self, offset: int, size: int) -> bytes:
         while True:
@@ -386,11 +385,16 @@ def decode(
             if fd:
                 os.close(fd)
         return
-    from allocfail import inputs  # noqa: PLC0415 - plain files do without
-
+    readinto = None
     if path == "-":
         _widen(0)
-    yield from map(render, decode_chunks(_counted(inputs.open_input(path), progress), decoder, needles))
+        readinto = _standard_input()
+    if readinto is None:
+        from allocfail import inputs  # noqa: PLC0415 - text that comes as it is does without
+
+        readinto = _unpacked(inputs.open_input(path))
+    source = _Stream(needles, readinto if progress is None else _counted(readinto, progress))
+    yield from map(render, _decode(source, decoder, whole=WHOLE))
 
 
 def _plain(path: str) -> int | None:
@@ -402,8 +406,7 @@ def _plain(path: str) -> int | None:
         status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode) and status.st_size:
             head = os.pread(fd, 6, os.lseek(fd, 0, os.SEEK_CUR))
-            # Every compressed format has a byte among its first that is no text.
-            if head and all(0x20 <= byte < 0x7F or byte in b"\t\r\n\x1b" for byte in head):
+            if _is_text(head):
                 return fd
     except OSError:
         pass  # whoever opens it in the other way says what is wrong
@@ -412,13 +415,70 @@ def _plain(path: str) -> int | None:
     return None
 
 
-def _counted(chunks: Iterator[bytes], progress: Callable[[int, int | None], object] | None) -> Iterator[bytes]:
+def _is_text(head: bytes) -> bool:
+    """Whether an input begins with text: every compressed format has a byte among its first six that is none."""
+    return bool(head) and all(0x20 <= byte < 0x7F or byte in b"\t\r\n\x1b" for byte in head)
+
+
+def _standard_input() -> Callable[[memoryview], int] | None:
+    """Return what reads standard input without a copy in between; None where it does not begin with text."""
+    try:
+        reader = sys.stdin.buffer
+        if not isinstance(reader, io.BufferedReader):
+            return None
+        head = reader.peek(6)
+        if not _is_text(head[:6]):
+            return None
+        ahead = memoryview(reader.read1(len(head)))
+        fd = reader.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None  # whoever opens it in the other way says what is wrong
+
+    def readinto(buffer: memoryview) -> int:
+        nonlocal ahead
+        if not ahead:
+            return os.readv(fd, [buffer])
+        size = min(len(ahead), len(buffer))
+        buffer[:size] = ahead[:size]
+        ahead = ahead[size:]
+        return size
+
+    return readinto
+
+
+def _unpacked(chunks: Iterable[bytes]) -> Callable[[memoryview], int]:
+    """Return what copies chunks into a buffer, as much as fits."""
+    left = iter(chunks)
+    ahead = memoryview(b"")
+
+    def readinto(buffer: memoryview) -> int:
+        nonlocal ahead
+        while not ahead:
+            chunk = next(left, None)
+            if chunk is None:
+                return 0
+            ahead = memoryview(chunk)
+        size = min(len(ahead), len(buffer))
+        buffer[:size] = ahead[:size]
+        ahead = ahead[size:]
+        return size
+
+    return readinto
+
+
+def _counted(
+    readinto: Callable[[memoryview], int], progress: Callable[[int, int | None], object]
+) -> Callable[[memoryview], int]:
     done = 0
-    for chunk in chunks:
-        done += len(chunk)
-        if progress is not None:
-            progress(done, None)
-        yield chunk
+
+    def counted(buffer: memoryview) -> int:
+        nonlocal done
+        got = readinto(buffer)
+        done += got
+        progress(done, None)
+        return got
+
+    return counted
 
 
 def decode_chunks(chunks: Iterable[bytes], decoder: Callable[[], Decoder[E]], needles: Needles) -> Iterator[E]:
@@ -426,7 +486,7 @@ def decode_chunks(chunks: Iterable[bytes], decoder: Callable[[], Decoder[E]], ne
 
     ``decoder`` makes a decoder; it is called once there may be something to decode.
     """
-    return _decode(_Chunks(needles, chunks), decoder, whole=WHOLE)
+    return _decode(_Stream(needles, _unpacked(chunks)), decoder, whole=WHOLE)
 
 
 def decode_file(
@@ -464,7 +524,17 @@ def decode_file(
         whole = size if size - origin <= WHOLE else origin
         yield from map(render, _decode(source, decoder, begin=origin, start=origin, whole=whole))
         return
-    for task, output in _fork_map(tasks, work, workers):
+
+    def count(start: int) -> int:
+        source.rewind()
+        stop = start + TASK + LOOK_BACK
+        hit, found = source.find(start, stop), 0
+        while hit >= 0 and found <= FEW:
+            found += 1
+            hit = source.find(hit + 1, stop)
+        return found
+
+    for task, output in _fork_map(tasks, count, work, workers):
         if output is None:
             done(task + TASK)
         else:
@@ -487,9 +557,9 @@ def _widen(fd: int) -> None:
 
 
 def _fork_map(
-    tasks: Sequence[int], work: Callable[[int], Iterator[bytes]], workers: int
+    tasks: Sequence[int], count: Callable[[int], int], work: Callable[[int], Iterator[bytes]], workers: int
 ) -> Iterator[tuple[int, bytes | None]]:
-    """Run ``work`` for every task in forked processes; yield its output in the order of the tasks.
+    """Run ``work`` for every task that ``count`` finds hits in, in forked processes; yield its output in order.
 
     Behind a task's output comes None. Processes and pipes rather than ``multiprocessing``, whose import alone takes as
     long as searching a tenth of a gigabyte, and threads are no help: the search holds the interpreter's lock.
@@ -507,7 +577,7 @@ def _fork_map(
             if child == 0:
                 for pipe in pipes:
                     os.close(pipe)
-                _serve(theirs, tasks[number::workers], work)
+                _serve(theirs, tasks[number::workers], count, work)
             children.append(child)
             os.close(theirs)
             _widen(ours)
@@ -519,7 +589,10 @@ def _fork_map(
                 kind, data = _message(buffers[turn])
                 if kind == _OUTPUT:
                     yield task, data
-                elif kind == _DONE:
+                elif kind in {_DONE, _YOURS}:
+                    if kind == _YOURS:
+                        for output in work(task):
+                            yield task, output
                     yield task, None
                     break
                 elif kind == _ERROR:
@@ -544,12 +617,21 @@ def _fork_map(
             os.waitpid(child, 0)
 
 
-def _serve(pipe: int, tasks: Sequence[int], work: Callable[[int], Iterator[bytes]]) -> NoReturn:
+def _serve(
+    pipe: int, tasks: Sequence[int], count: Callable[[int], int], work: Callable[[int], Iterator[bytes]]
+) -> NoReturn:
     """Be a worker: send what ``work`` yields for each task, and never return."""
+    left = LEFT
     try:
         for task in tasks:
-            for output in work(task):
-                _send(pipe, _OUTPUT, output)
+            found = count(task)
+            if 0 < found <= FEW and left:
+                left -= 1
+                _send(pipe, _YOURS, b"")
+                continue
+            if found:
+                for output in work(task):
+                    _send(pipe, _OUTPUT, output)
             _send(pipe, _DONE, b"")
     except (KeyboardInterrupt, BrokenPipeError):
         pass  # the parent knows, or is gone

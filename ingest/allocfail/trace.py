@@ -171,7 +171,7 @@ def _decoded(text: str, at: int) -> tuple[str | None, int]:
     while end < size and text[end] not in " ()":
         end += 1
     colon = text.rfind(":", at, end)
-    if colon < 0 or not (text[colon + 1 : end].isdigit() or text.startswith("??:?", at + 2)):
+    if colon < 0 or not (_digits(text[colon + 1 : end]) or text.startswith("??:?", at + 2)):
         return None, -1
     if text.startswith(" (discriminator ", end):
         end = text.find(")", end) + 1
@@ -323,11 +323,15 @@ def _next_blank(text: str, at: int) -> int:
     return len(text) if end < 0 else end
 
 
+def _digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 def _is_place(text: str, at: int) -> bool:
     """Whether ``file.c:123`` stands at ``at``."""
     word = text[at : _next_blank(text, at)]
     colon = word.rfind(":")
-    return colon > 0 and word[colon + 1 :].isdigit() and word.isascii()
+    return colon > 0 and word.isascii() and _digits(word[colon + 1 :])
 
 
 class _Sets(NamedTuple):
