@@ -53,7 +53,8 @@ def python(document: Document) -> Document:
 
 def comparable(document: Document) -> str:
     """Return a document as canonical JSON; the moment of ingest is nobody's to compare."""
-    if document.get("allocfail", {}).get("time_source") == "ingest":
+    own = document.get("allocfail")
+    if isinstance(own, dict) and own.get("time_source") == "ingest":
         document = {**document, "@timestamp": "now"}
     return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
@@ -87,13 +88,15 @@ def invented(source: Document, got: Document) -> list[str]:
     found = enrich.source(source)
     if found is None:
         return ["an event"]
+    there = dict(leaves(source))
     best: list[str] | None = None
     for dump in found[1]:
         wanted = dict(leaves(build(dump, Options())))
         wrong = [
             f"{path} python {wanted.get(path, '-')[:200]} pipeline {value[:200]}"
-            for path, value in leaves({**source, **got})
-            if wanted.get(path) != value and (path.startswith(MUST_AGREE) or not path.startswith(MAY_DIFFER))
+            for path, value in leaves(got)
+            if value not in (wanted.get(path), there.get(path))
+            and (path.startswith(MUST_AGREE) or not path.startswith(MAY_DIFFER))
         ]
         if best is None or len(wrong) < len(best):
             best = wrong

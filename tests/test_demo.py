@@ -92,6 +92,11 @@ def test_the_demo_finds_the_sample_as_one_group_and_again_when_run_twice(cache: 
             assert one["event"]["reference"].startswith(f"{found.articles_url}")
             # Undecoded it was sent: the source is still there as a shipper delivered it.
             assert "page allocation failure" in one["message"]
+        _, kept = Engine("opensearch", found.url).request("GET", "/.kibana/_search")
+        assert {hit["_id"] for hit in kept["hits"]["hits"]} == {
+            "index-pattern:allocfail-events",
+            "search:allocfail-failures",
+        }
         page = Engine("articles", events[0]["event"]["reference"].partition("#")[0]).request("GET", "")
         assert page[0] == 200
         second = run()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import Any, NamedTuple
 
+from allocfail import facts
 from allocfail.framing import BLANKS, frame
 from allocfail.records import Origin
 
@@ -23,24 +25,23 @@ class Opened(NamedTuple):
     origin: Origin = Origin()
 
 
-#: Where a container keeps the text; the first that is a text counts: ECS with the line as it came, then ECS and most
-#: shippers, the journal, OpenTelemetry, Docker, ``dmesg --json``, Google's, Splunk's and Loki's exports.
-_TEXTS = (
-    *("event.original", "log.original", "message", "MESSAGE", "body", "body.stringValue", "body.text", "log", "msg"),
-    *("textPayload", "jsonPayload.MESSAGE", "jsonPayload.message", "_raw", "line"),
-)
-_HOSTS = (
-    *("log.syslog.hostname", "_HOSTNAME", "host.hostname", "host.name", "hostname", "host", "jsonPayload._HOSTNAME"),
-    *("kubernetes.node_name", "kubernetes.host", "kubernetes.node.name"),
-)
-_TIMES = ("__REALTIME_TIMESTAMP", "_SOURCE_REALTIME_TIMESTAMP", "@timestamp", "timestamp", "time", "ts")
-_OTHERS = (
-    *("_source", "_SOURCE_MONOTONIC_TIMESTAMP", "caller", "host.os.kernel", "_TRANSPORT", "SYSLOG_IDENTIFIER"),
-    *("PRIORITY", "SYSLOG_FACILITY", "log.syslog.priority"),
-)
-_PATHS = (*_TEXTS, *_HOSTS, *_TIMES, *_OTHERS)
-#: Every key on the way to one of them, the dots in it or not; nothing else of an object is kept.
-_KEYS = frozenset(".".join(path.split(".")[i:j]) for path in _PATHS for i in range(4) for j in range(i + 1, 5))
+class _Paths(NamedTuple):
+    """Where a container keeps what (``kb/facts/containers.yml``); the first path that is there counts."""
+
+    texts: tuple[str, ...]
+    hosts: tuple[str, ...]
+    times: tuple[str, ...]
+    keys: frozenset[str]
+    """Every key on the way to one of them, the dots in it or not; nothing else of an object is kept."""
+
+
+@cache
+def _paths() -> _Paths:
+    known: dict[str, list[str]] = facts.load()["containers"]
+    paths = [path for group in known.values() for path in group]
+    keys = frozenset(".".join(path.split(".")[i:j]) for path in paths for i in range(4) for j in range(i + 1, 5))
+    return _Paths(tuple(known["texts"]), tuple(known["hosts"]), tuple(known["times"]), keys)
+
 
 #: A line of an object printed over several: ``"message": "…",``.
 _PRETTY = re.compile(r'[ \t]*"(?:message|MESSAGE|msg|log)"[ \t]*:[ \t]*("(?:[^"\\\x00-\x1f]|\\.)*"),?[ \t\r]*$').match
@@ -50,7 +51,8 @@ EXPORT_START = b"__CURSOR="
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: value for key, value in pairs if key in _KEYS}
+    keys = _paths().keys
+    return {key: value for key, value in pairs if key in keys}
 
 
 def open_json(line: str) -> Opened | None:
@@ -90,12 +92,14 @@ def _opened(found: dict[str, Any]) -> Opened | None:
     source = found.get("_source")
     if isinstance(source, dict):
         found = source
+    paths = _paths()
     text: str | None = None
-    for path in _TEXTS:
+    for path in paths.texts:
         value = _at(found, path)
-        if isinstance(value, str) and value:
-            text = value
-            break
+        if isinstance(value, str):
+            text = text or value  # an empty line is one too, where nothing else is there
+            if value:
+                break
         if path == "MESSAGE" and isinstance(value, list):
             # journalctl writes what is not printable as an array of bytes.
             try:
@@ -106,7 +110,7 @@ def _opened(found: dict[str, Any]) -> Opened | None:
     if text is None:
         return None
     time: str | None = None
-    for path in _TIMES:
+    for path in paths.times:
         value = _at(found, path)
         if isinstance(value, str) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
             time = _writable(str(value))
@@ -114,7 +118,7 @@ def _opened(found: dict[str, Any]) -> Opened | None:
     caller = _text(found, "caller")
     return Opened(
         _writable(text),
-        next((host for path in _HOSTS if (host := _text(found, path))), None),
+        next((host for path in paths.hosts if (host := _text(found, path))), None),
         time,
         _monotonic(_text(found, "_SOURCE_MONOTONIC_TIMESTAMP")),
         caller if caller and _CALLER(caller) else None,
@@ -201,7 +205,7 @@ class Export:
             self._key = key
             self._size = -1
             self._bytes = bytearray()
-        elif key in _KEYS:
+        elif key in _paths().keys:
             self._fields[key] = value.decode("utf-8", "replace")
         return True
 
@@ -219,7 +223,7 @@ class Export:
             self._key = ""
             self._bytes = bytearray()
         elif len(self._bytes) > self._size:
-            if self._key in _KEYS:
+            if self._key in _paths().keys:
                 self._fields[self._key] = self._bytes[: self._size].decode("utf-8", "replace")
             self._key = ""
             self._bytes = bytearray()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from allocfail import decoder, kb
+from allocfail import decoder, kb, saved_objects
 from allocfail.content import content_path
 from allocfail.engine import Engine, EngineError, connect, connection, path
 from allocfail.errors import NotFoundError
@@ -22,6 +22,8 @@ __all__ = ["INDEX", "Group", "run", "show"]
 INDEX = "allocfail-events-demo"
 _SAMPLE = "samples/svn3-centos6.log"
 _TAG = "kernel-allocation-failure"
+#: Alias of the index in which OpenSearch Dashboards keeps saved objects (its setting ``opensearchDashboards.index``).
+_DASHBOARDS = ".kibana"
 
 
 class Group(NamedTuple):
@@ -49,8 +51,29 @@ def run(url: str, kb_url: str) -> list[Group]:
     with connect(connection(url)) as engine:
         for _ in install(engine, wanted_content(engine.product, kb_url)):
             pass
+        _data_view(engine)
         _ingest(engine)
         return _search(engine)
+
+
+def _data_view(engine: Engine) -> None:
+    """Put data view and saved search where OpenSearch Dashboards keeps such objects in the cluster it is pointed at.
+
+    Nothing else listens in the demo; with a Dashboards running, ``install --dashboards-url`` imports them instead.
+    """
+    if engine.request("GET", path("_alias", _DASHBOARDS), missing_ok=True) is None:
+        body = {
+            "aliases": {_DASHBOARDS: {}},
+            "mappings": {"dynamic": False, "properties": {"type": {"type": "keyword"}}},
+            "settings": {"number_of_shards": 1, "number_of_replicas": 0},
+        }
+        engine.request("PUT", path(_DASHBOARDS + "_1"), body)
+    for item in saved_objects.build(engine.product):
+        kind = item["type"]
+        source = {"type": kind, kind: item["attributes"]} | {
+            key: item[key] for key in ("references", "migrationVersion") if key in item
+        }
+        engine.request("PUT", path(_DASHBOARDS, "_doc", f"{kind}:{item['id']}") + "?refresh=true", source)
 
 
 def _ingest(engine: Engine) -> None:
@@ -172,6 +195,8 @@ def show(groups: Sequence[Group], url: str, console: Console) -> None:
     command = f"curl -s '{url}/{INDEX}/_search?pretty' -H 'Content-Type: application/json' -d '{query}'"
     console.print(Text(f"  {command}"), soft_wrap=True)
     console.print(
-        Text("the data view and the saved searches, where OpenSearch Dashboards is connected to it:", style="dim")
+        Text("data view and saved search are in .kibana; an OpenSearch Dashboards that runs already gets them by:"),
+        style="dim",
+        soft_wrap=True,
     )
     console.print(Text(f"  allocfail install --url {url} --dashboards-url http://127.0.0.1:5601"), soft_wrap=True)

@@ -414,8 +414,9 @@ def _advise(doc: dict[str, Any], own: dict[str, Any], pages: int | None, base: s
             values[name] = str(memory[name])
     if "worst_zone" in memory:
         values["worst_zone"] = memory["worst_zone"]
-    if "stalled_ms" in own:
-        values["stalled_ms"] = str(own["stalled_ms"])
+    stalled = own.get("stalled_ms", own.get("stalled_ms_text"))
+    if stalled is not None:
+        values["stalled_ms"] = str(stalled)
     vmalloc = own.get("vmalloc", {})
     size = vmalloc.get("bytes", vmalloc.get("bytes_text"))
     if size is not None:

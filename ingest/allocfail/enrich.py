@@ -63,7 +63,11 @@ def source(document: dict[str, Any], fields: list[str] | None = None) -> tuple[s
 def dumps_of(text: str) -> list[Dump]:
     """Return the dumps in a text; of one that is very long only the first header, as a dump that says why."""
     limits = _limits()
-    if len(text) > limits["characters"] or text.count("\n") > limits["lines"]:
+    if (
+        len(text) > limits["characters"]
+        or text.count("\n") > limits["lines"]
+        or (len(text) > limits["line"] and max(map(len, text.split("\n"))) > limits["line"])
+    ):
         return _first_header(text)
     assembler = Assembler()
     found: list[Dump] = []

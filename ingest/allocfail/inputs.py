@@ -39,6 +39,8 @@ def open_input(path: str) -> Iterator[bytes]:
     cannot be read on: a damaged or truncated archive gives what was readable first.
     """
     if path == "-":
+        if sys.stdin is None:
+            raise InputError("standard input: is closed")
         return _opened("standard input", sys.stdin.buffer)
     # A name may hold anything, a terminal's escapes too.
     name = path if path and path.isprintable() else repr(path)

@@ -24,6 +24,12 @@ _NARROW = 60
 #: The narrowest line that mail programs are set to.
 _MAIL = 70
 
+#: Of a log with prefixes: the narrowest and the widest line that mail programs are set to, and how long a line is at
+#: least behind which a long word did not fit.
+_FIRST = 72
+_WIDEST = 80
+_SHORT = 40
+
 _HEX = r"0x[0-9a-f]"
 _FRAME_END = re.compile(rf"[+]{_HEX}+/{_HEX}+$").search
 _FRAME_CUT = re.compile(r"[A-Za-z0-9_][+](?:0(?:x(?:[0-9a-f]+(?:/(?:0(?:x)?)?)?)?)?)?$").search
@@ -70,6 +76,11 @@ _FIRST_KEY = re.compile(r"([a-z_]+):[0-9]+(?: |$)").match
 _HEX_WORDS = re.compile(r"<?[0-9a-f]{2,16}>?(?: <?[0-9a-f]{2,16}>?)*$").match
 #: ``SUBSYSTEM=pci`` behind a record of /dev/kmsg (Documentation/ABI/testing/dev-kmsg): a line of its own.
 _PROPERTY = re.compile(r"[A-Z_]+=").match
+#: A damaged line of a container.
+_CONTAINER = re.compile(r"[{}]|_*[A-Z][A-Z_]*=").match
+#: ``COMM:`` with a newline in the name, or a header that came in pieces; TASK_COMM_LEN is 16 (include/linux/sched.h).
+_COMM = re.compile(r"[^ ].{0,15}:$").match
+_QUOTE = re.compile(r"[ \t]*(?:[>|][ \t]?)+").match
 _KEY_VALUES = re.compile(r"[A-Za-z_]*[,=]|[A-Za-z0-9_/.-]*,[a-z_]+=").match
 
 
@@ -84,6 +95,7 @@ class Wrapping:
         self._more: tuple[str, ...] = tuple(wording["more"])
         self._glued: tuple[str, ...] = tuple(wording["glued"])
         self._starts: tuple[str, ...] = tuple(wording["starts"])
+        self._within: tuple[str, ...] = tuple(wording["within"])
         self._neighbours: frozenset[str] = frozenset(wording["neighbours"])
         self._cuts: set[int] = set()
         self._torn: set[int] = set()  # those in the middle of a word, by the word
@@ -100,7 +112,7 @@ class Wrapping:
         """
         if not b or len(a) > _LOGICAL_LIMIT:
             return None
-        if kmsg and indented and _PROPERTY(b):
+        if _CONTAINER(b) or (kmsg and indented and _PROPERTY(b)):
             return None
         last = raw if "\n" not in raw else raw[raw.rfind("\n") + 1 :]
         self._indented = indented
@@ -109,7 +121,9 @@ class Wrapping:
             # The first word did not fit behind the prefix.
             return "" if kmsg or (framed and len(last) + (b + " ").find(" ") >= _NARROW) else None
         found = self._joint(a, b, last, framed=framed)
-        if found is None and kmsg and len(last) + (b + " ").find(" ") >= _NARROW:
+        if found is None and (
+            len(last) + (b + " ").find(" ") >= _NARROW if kmsg else framed and not indented and self._full(b, last)
+        ):
             found = self._space(a, last)
         if found is not None:
             self._cuts.add(len(last))
@@ -118,6 +132,17 @@ class Wrapping:
             if len(self._cuts) > 2:
                 self._cuts = {-1, -2}  # enough to know that it is not a terminal
         return found
+
+    def _full(self, b: str, last: str) -> bool:
+        """Say whether a mail program had to break the line: its width would not take the next word.
+
+        Where lines have prefixes that is enough. What only ever begins a line is none of a continuation.
+        """
+        if b.startswith(self._starts) and not b.startswith(self._within):
+            return False
+        quote = _QUOTE(last)
+        width = len(last) - (quote.end() if quote else 0)
+        return _SHORT <= width <= _WIDEST and len(last) + 1 + (b + " ").find(" ") > _FIRST
 
     def _hard(self, last: str) -> bool:
         """Say whether the break looks like a terminal's (at one column, in a word) rather than a mail program's."""
@@ -168,7 +193,8 @@ class Wrapping:
             tail, head = a[-32:], b[:48]
             for phrase in self._headers:
                 if phrase in b:
-                    return None
+                    # A header whose "COMM: " was printed first.
+                    return " " if b.startswith(phrase) and _COMM(a) else None
                 if phrase not in a:
                     if phrase in f"{tail} {head}":
                         return " "
@@ -227,6 +253,8 @@ class Wrapping:
     def _header(self, a: str, b: str, last: str) -> str | None:
         """Join two pieces of a header; ``a`` begins at its wording, behind the process name."""
         if not any(mask in a for mask in self._masks):
+            if b[0] == ",":
+                return ""  # printed piece by piece, the comma first
             for joint in (" ", "") if a.endswith(",") else (self._space(a, last), ""):
                 both = f"{a[-16:]}{joint}{b[:48]}"
                 if any(mask in both for mask in self._masks):
