@@ -104,6 +104,7 @@ PREFIXES: dict[str, dict[str, object]] = {
     "2024-02-14 15:24:15.123  1000  1234  1235 W kernel  : ": {"time": "2024-02-14 15:24:15.123"},
     "Jan  1 00:00:10 router kern.emerg kernel: ": {"host": "router", "time": "Jan  1 00:00:10", "priority": 0},
     "[   12.34] (0)[740:some comm]": {"uptime": "12.34", "caller": "T740"},
+    "[   12.34] (0)[740:lowpool[2]]": {"uptime": "12.34", "caller": "T740"},
     "[   12.34]<0>.(a)[0:swapper]": {"uptime": "12.34", "caller": "C10"},
     "[   11.616321]  [2:   Binder:711_1:  740] ": {"uptime": "11.616321", "caller": "T740"},
     "[0:      swapper/0:    0] ": {"caller": "C0"},
@@ -113,6 +114,10 @@ PREFIXES: dict[str, dict[str, object]] = {
     "[15:24:15.123] [    1.5] ": {"uptime": "1.5"},
     "Feb 14 15:24:15 box dmesg[12]: [ 12.3] ": {"host": "box", "time": "Feb 14 15:24:15", "uptime": "12.3"},
     "box kernel: [ 12.3] ": {"host": "box", "uptime": "12.3"},
+    "02-14 15:24:15.123     0     0 W         : ": {"time": "02-14 15:24:15.123"},
+    "W/kernel  (    0): ": {},
+    "W/        (  740): ": {},
+    "02-14 15:24:15.123 W/kernel  (    0): ": {"time": "02-14 15:24:15.123"},
     "elm3b29 login: ": {"host": "elm3b29"},
     "elm3b29 login: [ 12.3] ": {"host": "elm3b29", "uptime": "12.3"},
     "login: [ 12.3] ": {"uptime": "12.3"},
@@ -184,6 +189,16 @@ def test_a_process_name_is_no_tag() -> None:
     assert frame("Feb 14 15:24:15 svn3 app: kernel: x").text == "app: kernel: x"
     assert frame("2024-01-01T10:00:00Z DOM Worker: page").host is None
     assert frame("Feb 14 15:24:15 svn3 kernel: Mar 15 10:00:00 evil kernel: x").host == "svn3"
+
+
+@pytest.mark.parametrize("ids", ["    0     0 W swapper : ", "W/swapper (    0): "])
+def test_logcat_makes_a_tag_of_a_process_name(ids: str) -> None:
+    line = f"02-14 15:24:15.123 {ids}page allocation failure: order:1"
+    assert frame(line).text == "swapper: page allocation failure: order:1"
+    assert frame(line).time == "02-14 15:24:15.123"
+    # Of an app's log the kernel printed nothing.
+    other = line.replace(" 0", "12")
+    assert frame(other) == Frame(other)
 
 
 def test_text_is_trimmed_as_java_does() -> None:

@@ -16,9 +16,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from allocfail import reading
 from allocfail.errors import InputError
 from allocfail.inputs import CHUNK, open_input
-from allocfail.reading import LINE_LIMIT, records
+from allocfail.reading import LINE_LIMIT, _dirty, _line, _plain, records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -420,7 +421,79 @@ def test_headers_of_the_corpus() -> None:
     assert seen > 50
 
 
+def test_a_wrapped_prefix() -> None:
+    head = "2024-04-04T09:15:22.017185+00:00 db-01.example.org kernel:"
+    for broken in (f"{head} [   \n7.315081] a", f"{head}\n[63905623.663930] a", f"> {head}\n> [63905623.663930] a"):
+        found = read(f"{broken}\n{broken}\n")
+        assert [(record.text, record.host) for record in found] == [("a", "db-01.example.org")] * 2
+        assert found[1].offset == len(broken) + 1
+
+
+@pytest.mark.parametrize("line", ['{"MESSAGE": "a', "__REALTIME_TIMESTAMP=17", "__CURSOR", "}", "MESSAGE", "_PID=1"])
+def test_a_damaged_container_is_no_continuation(line: str) -> None:
+    header = "Jan 17 14:49:21 box kernel: qemu-system-x86: page allocation failure:"
+    assert texts(f"{header}\n{line}=\n") == ["qemu-system-x86: page allocation failure:", f"{line}="]
+    assert texts(f"{HEADER}\n{line}=\n") == [HEADER, f"{line}="]
+
+
+def test_an_empty_record_of_the_journal() -> None:
+    log = "".join(json.dumps({**JOURNAL, "MESSAGE": message}) + "\n" for message in (HEADER, "", "Call Trace:"))
+    assert texts(log) == [HEADER, "", "Call Trace:"]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("&gt; &gt;&gt; [ 1.5] a &amp; b", "a & b"),
+        ("4,1,5,-;\\x09 [<c0012d24>] f+0x1/0x2", "[<c0012d24>] f+0x1/0x2"),
+    ],
+)
+def test_escaped(line: str, text: str) -> None:
+    assert one(line).text == text
+
+
+def test_a_console_s_prompt_in_a_container_names_no_host() -> None:
+    log = [json.dumps({"log": f"{prompt}[ 1.5] a\n", "time": "2024-01-01"}) for prompt in ("box login: ", "")]
+    assert {record.host for record in read("\n".join(log))} == {None}
+
+
+def test_pieces_of_a_header() -> None:
+    log = "tail: page allocation failure: order:5\n, mode:0x1400000(GFP_NOIO), nodemask=0-1\n"
+    assert texts(log) == ["tail: page allocation failure: order:5, mode:0x1400000(GFP_NOIO), nodemask=0-1"]
+    assert texts(f"tail:\n{HEADER[11:]}\n") == [f"tail: {HEADER[11:]}"]
+
+
 # --- invariants ---
+
+FRAGMENTS = [
+    *("#012", "#011", "#033[1m", "#033]x", "\\n", "\\r", "\\x0a", "\\x09", "<br>", "<bR/>", "&lt;", "&gt;", "&nbsp;", "&amp;"),
+    *(">", "|", " ", "  ", "\t", '"', "{", "}", '"message": "a"', '{"log":"x"}', '{\t"msg" : "y"}', '\t"log":"z",'),
+    *("\r", "\x00", "\x1b[2K", "\x7f", "\x0b", "\u00a0", "\ufeff", "\u2007", "\u3000", "\u00e9", "\x85", "]", "[ 1.5] a"),
+    *("Feb 14 15:24:15 box kernel: ", "last message repeated 2 times", "4,1,5,-;", "__CURSOR=s", "MESSAGE=b"),
+]
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join))
+def test_the_fast_reader_gives_what_the_careful_one_gives(line: str) -> None:
+    # So that what stands beside a line in a block cannot change how it is read.
+    for data in (line.encode(), line.encode("utf-16-le")):
+        if b"\n" not in data and not _dirty(data):
+            assert _plain(data, 0) == list(_line(data, 0))
+
+
+@given(st.lists(st.sampled_from([*FRAGMENTS, "\n", "\n"]), max_size=12).map("".join))
+def test_a_block_is_dirty_where_a_line_is(text: str) -> None:
+    data = text.encode()
+    assert _dirty(data) or not any(_dirty(line) for line in data.split(b"\n"))
+
+
+@given(st.lists(st.sampled_from(["a b ", "x" * 9, "\n", "\r\n", "x" * 40]), max_size=40).map("".join), st.data())
+def test_long_lines_are_cut_at_the_same_place(text: str, chosen: st.DataObject) -> None:
+    data = text.encode()
+    cut = chosen.draw(st.integers(0, len(data)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "LINE_LIMIT", 32)
+        assert list(records([data[:cut], data[cut:]])) == list(records([data]))
 
 
 @given(

@@ -78,7 +78,7 @@ class OomLines:
     mems_allowed: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Dump:
     """The records of one event, sorted into their parts."""
 
@@ -143,7 +143,7 @@ def _words() -> _Words:
     return _Words(tuple(wording["report_start"]), tuple(wording["trace_start"]), tuple(wording["noise_start"]))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Stream:
     count: int = 0
     seen: int = 0
@@ -210,6 +210,10 @@ class Assembler:
                 self._holding.pop(gone, None)
         elif len(self._streams) > 1:
             self._streams.move_to_end(key)
+        silent = self._count - stream.seen
+        if silent > _ALL_WHOLE and key in self._holding:
+            # What is close enough to go on must not depend on when the last sweep was.
+            self._expire(key, stream, silent)
         stream.count += 1
         stream.seen = self._count
         if text:
@@ -673,17 +677,19 @@ class Assembler:
     def _sweep(self) -> None:
         """Close what other streams' records have left far behind."""
         for key, stream in list(self._holding.items()):
-            silent = self._count - stream.seen
-            for dump in list(stream.open):
-                if silent > _all_patience(dump):
-                    self._close(stream, dump)
-            if silent > _ALL_TRACED:
-                self._flush_precursor(stream)
-                stream.suppressed = None
-                if stream.target is not None and stream.target not in stream.open:
-                    stream.target = None
-            if not stream.open and silent > _ALL_TRACED:
-                del self._holding[key]
+            self._expire(key, stream, self._count - stream.seen)
+
+    def _expire(self, key: tuple[str | None, str | None], stream: _Stream, silent: int) -> None:
+        for dump in list(stream.open):
+            if silent > _all_patience(dump):
+                self._close(stream, dump)
+        if silent > _ALL_TRACED:
+            self._flush_precursor(stream)
+            stream.suppressed = None
+            if stream.target is not None and stream.target not in stream.open:
+                stream.target = None
+        if not stream.open and silent > _ALL_TRACED:
+            del self._holding[key]
 
     def _close_stream(self, stream: _Stream) -> None:
         self._flush_precursor(stream)

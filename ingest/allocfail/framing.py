@@ -15,14 +15,14 @@ as a whole, so loops over characters do; a port in Painless is ``pipelines/painl
     found    = 1..255 ( letter | D | one of "_./~+:-" ) ( ":" | "-" )                  grep's file name and number;
                                                     only where nothing else matches and a date, "[" {B} D "." D "]",
                                                     "<" D ">[" or an ISO date follows at once
-    element  = level | kmsg | wall | decoded | uptime | caller | vendor | tag | prompt | field
+    element  = level | kmsg | wall | logcat | decoded | uptime | caller | vendor | tag | prompt | field
 
     level    = "<" 1..3 D ">" [ rfc5424 ]           not behind an uptime; at most two
     rfc5424  = 1..2 D B ( "-" | iso ) B H B H B H B H B ( "-" | "[" elements "]" )      host is the first H
     kmsg     = [ release "," ] D "," D "," D "," flags { "," key "=" value } ";"        not behind an uptime
     wall     = stamp [ cri | header ]               at most three, not behind an uptime unless in brackets
     stamp    = iso | bsd | weekday B iso [ B zone ] | weekday B bsd | epoch
-             | "[" iso "]" | "[" 2D ":" 2D ":" 2D [ "." D ] "]" | logcat
+             | "[" iso "]" | "[" 2D ":" 2D ":" 2D [ "." D ] "]"
              | "[" ctime [ B "<" delta ">" ] "]" | "[" Mon [B] day B 2D ":" 2D "]"
     iso      = 4D "-" 2D "-" 2D ("T" | " ") 2D ":" 2D ":" 2D [ ("." | ",") 1..9 D ] [ zone ]
     bsd      = Mon 1..2 B 1..2 D B [ 4D B ] 2D ":" 2D ":" 2D [ "." 1..9 D ] [ B 4D ]
@@ -33,12 +33,21 @@ as a whole, so loops over characters do; a port in Painless is ``pipelines/painl
              | name [ "[" D "]" ] ":"               in a header, only where an uptime follows
     host     = H, not ending in ":"                 behind bsd always; behind another stamp only where a kernel tag,
                                                     an uptime or a note of repetition follows
+    logcat   = date 1..{B} { 1..10 D 1..{B} } capital B logtag          two or three numbers; threadtime, uid
+             | [ date 1..{B} ] capital "/" { not ":" or "(" } "(" {B} 1..10 D ")" ":"   time, brief; the line's end or B
+                                                    behind ":"; counts as a wall time and a tag
+    date     = [ 4D "-" ] 2D "-" 2D B 2D ":" 2D ":" 2D "." 3..9 D
+    logtag   = 0..64 { not ":" } ":" (B | end)      empty or "kernel", blanks behind it; another, where the last number
+                                                    (the thread, 0 in the kernel's log) is 0: logd made it of the text
+                                                    before the first colon, and it is put in front again. Bounds of
+                                                    both tags count UTF-16 units, without surrogates.
     decoded  = facility {B} ":" severity {B} ":"    dmesg -x; not behind an uptime
     uptime   = "[" {B} D "." D [ "s" | "@" D | B "/" … | B "<" delta ">" ] "]" [ B host B "kernel:" ]
              | "[<" {B} D "." D ">]" | "[" {B} ("+" | "-") D "." D "]"                  (dmesg's deltas)
     caller   = "[" {B} ( "T" | "C" ) D "]"          behind an uptime, or first on the line
     vendor   = "[" D ":" 1..16 any ":" {B} D "]"    Samsung: CPU, comm, pid; behind an uptime, or first on the line
-             | [ "." | "-" | "<" D ">." ] "(" D ")" [ "[" D ":" 1..16 any "]" ]         MediaTek: CPU, pid, comm
+             | [ "." | "-" | "<" D ">." ] "(" D ")" [ "[" D ":" 1..16 any "]" ]         MediaTek: CPU, pid, comm;
+                                                    no "]" behind it: that one is the end
              | "[pid:" D ",cpu" D "," 1..24 any "]"                                     HiSilicon
     prompt   = host B "login:"                      a console's, glued in front; only first on the line
     field    = "MESSAGE="                           journalctl -o verbose; only first on the line
@@ -127,9 +136,14 @@ _re_iso = re.compile(_ISO + _END).match
 _re_bsd = re.compile(_BSD + _END).match
 _re_weekday = re.compile(rf"{_DAY},?{_B}(?:{_ISO}(?:{_B}(?:[A-Z]{{1,5}}|[+-][0-9]{{2,4}}))?|{_BSD}){_END}").match
 _re_epoch = re.compile(r"[0-9]{9,10}\.[0-9]{3,9}(?=[\x00-\x20])").match
+_UNIT = r"[^:\ud800-\udfff\U00010000-\U0010ffff]"  # as _ANY
+_LOGCAT = rf"(?P<time>(?:[0-9]{{4}}-)?[0-9]{{2}}-[0-9]{{2}}{_B}{_CLOCK}\.[0-9]{{3,9}}){_B}+"
 _re_logcat = re.compile(
-    rf"((?:[0-9]{{4}}-)?[0-9]{{2}}-[0-9]{{2}}{_B}{_CLOCK}\.[0-9]{{3,9}}){_B}+"
-    rf"(?:[0-9]{{1,10}}{_B}+){{2,3}}[A-Z]{_B}kernel{_B}*:{_END}"
+    rf"{_LOGCAT}(?:[0-9]{{1,10}}{_B}+){{1,2}}(?P<id>[0-9]{{1,10}}){_B}+[A-Z]{_B}(?P<tag>{_UNIT}{{0,64}}):{_END}"
+).match
+_re_logcat_brief = re.compile(
+    rf"(?:{_LOGCAT})?[A-Z]/(?P<tag>[^:(\ud800-\udfff\U00010000-\U0010ffff]{{0,64}})"
+    rf"\({_B}*(?P<id>[0-9]{{1,10}})\):{_END}"
 ).match
 _re_cri = re.compile(rf"{_B}(?:stdout|stderr){_B}[FP]{_END}").match
 _re_host = re.compile(rf"{_B}({_H}+){_END}").match
@@ -157,7 +171,7 @@ _re_stamp = re.compile(rf"\[(?:({_ISO})|{_CLOCK}(?:\.[0-9]{{1,9}})?)\](?!:)").ma
 _re_samsung = re.compile(rf"\[{_B}*([0-9]{{1,3}}):{_ANY}{{15}}:{_B}*([0-9]{{1,10}})\](?!:)").match
 _re_samsung_short = re.compile(rf"\[{_B}*([0-9]{{1,3}}):{_ANY}{{0,15}}?:{_B}*([0-9]{{1,10}})\](?!:)").match
 _re_mediatek = re.compile(
-    rf"(?:[.-]|<[0-9]>\.?)?\(([0-9a-f]{{1,2}})\)(?:\[([0-9]{{1,10}}):{_ANY}{{0,15}}?\]|(?={_B}))"
+    rf"(?:[.-]|<[0-9]>\.?)?\(([0-9a-f]{{1,2}})\)(?:\[([0-9]{{1,10}}):{_ANY}{{0,15}}?\](?!\])|(?={_B}))"
 ).match
 _re_hisilicon = re.compile(rf"\[pid:([0-9]{{1,10}}),cpu([0-9]{{1,4}}),{_ANY}{{0,24}}?\]").match
 _re_named_host = re.compile(rf"{_B}([0-9A-Za-z][0-9A-Za-z._-]{{0,254}}){_B}(?=kernel:(?:{_B}|\Z))").match
@@ -238,6 +252,18 @@ def _caller(cpu: str, pid: str, base: int = 10) -> str:
     return f"T{number}" if number else f"C{int(cpu, base)}"
 
 
+def _logcat(line: str, p: int) -> re.Match[str] | None:
+    """Match logcat's prefix, of a line of the kernel's log as far as can be told."""
+    m = _re_logcat(line, p) or _re_logcat_brief(line, p)
+    return m if m and (not _lead(m["tag"]) or int(m["id"]) == 0) else None
+
+
+def _lead(tag: str) -> str:
+    """Return what a tag of logcat's was made of; nothing of an empty one and of ``kernel``."""
+    tag = tag.strip(BLANKS)
+    return "" if tag in {"", "kernel"} else f"{tag}: "
+
+
 def _walk(line: str, *, inner: bool = False) -> Frame:
     host: str | None = None
     time: str | None = None
@@ -249,6 +275,7 @@ def _walk(line: str, *, inner: bool = False) -> Frame:
     levels = walls = vendors = 0
     tagged = False
     past = False  # an uptime or a delta was seen
+    lead = ""  # what of the text stands in the prefix
     end = 0
     n = len(line)
     while True:
@@ -358,11 +385,14 @@ def _walk(line: str, *, inner: bool = False) -> Frame:
                 release = m[1]
                 end = m.end()
                 continue
-            if walls < 3 and (m := _re_logcat(line, p)):
-                time = m[1]
+            if walls < 3 and (m := _logcat(line, p)):
+                time = m["time"]
+                lead = _lead(m["tag"])
                 walls += 1
                 tagged = True
                 end = m.end()
+                if lead:
+                    break
             elif walls < 3 and (m := _re_iso(line, p)):
                 time = m[0]
                 # dmesg's own ISO time has a comma, and no host behind it.
@@ -400,6 +430,14 @@ def _walk(line: str, *, inner: bool = False) -> Frame:
             if end == 0:
                 if c == "M" and (m := _re_field(line, p)):
                     end = m.end()
+                    continue
+                if line[p + 1 : p + 2] == "/" and (m := _logcat(line, p)):
+                    lead = _lead(m["tag"])
+                    walls += 1
+                    tagged = True
+                    end = m.end()
+                    if lead:
+                        break
                     continue
                 if "kernel:" in line and (m := _re_host_first(line, p)):
                     host = m[1]
@@ -463,6 +501,8 @@ def _walk(line: str, *, inner: bool = False) -> Frame:
         found = _walk(line[m.end() :], inner=True)
         return found._replace(start=found.start + m.end())
     text = line[end:].strip(BLANKS)
+    if lead:
+        text = (lead + text).strip(BLANKS)
     return _new(Frame, (text, host, time, uptime, caller, priority, provenance, release, end))
 
 

@@ -5,6 +5,7 @@ The rules are data (``kb/facts/verdict.yml``, the articles' front matter); see t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from allocfail import facts
@@ -56,22 +57,38 @@ def _first(rules: list[dict[str, Any]], features: Features) -> dict[str, Any] | 
     return None
 
 
+@lru_cache(maxsize=1024)
+def _chosen(items: tuple[tuple[str, str | int | bool], ...]) -> dict[str, Any]:
+    """Return the rule of each list that applies to these features; a log's events differ in few of them."""
+    features = dict(items)
+    rules = facts.load()["verdict"]
+    return {name: _first(rules[name], features) for name in ("cause", "zone_reclaim", "severity", "remedies")}
+
+
+@lru_cache(maxsize=1024)
+def _applying(items: tuple[tuple[str, str | int | bool], ...]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the articles that apply to these features, each with the rule by which it does."""
+    features = dict(items)
+    found = ((article, _first(article["applies"], features)) for article in facts.load()["articles"])
+    return [(article, rule) for article, rule in found if rule is not None]
+
+
 def verdict(features: Features, values: dict[str, str]) -> dict[str, Any]:
     """Return ``allocfail.verdict``: ``values`` fill the sentences' placeholders."""
-    rules = facts.load()["verdict"]
+    chosen = _chosen(tuple(features.items()))
     out: dict[str, Any] = {}
-    cause = _first(rules["cause"], features)
+    cause = chosen["cause"]
     if cause is not None:
         out["cause"] = cause["value"]
         out["summary"] = fill(cause["summary"], values)
-    zone = _first(rules["zone_reclaim"], features)
+    zone = chosen["zone_reclaim"]
     if zone is not None:
         out["zone_reclaim_mode"] = zone["value"]
         out["zone_reclaim_reason"] = fill(zone["reason"], values)
-    severity = _first(rules["severity"], features)
+    severity = chosen["severity"]
     if severity is not None:
         out["severity"] = severity["value"]
-    remedies = _first(rules["remedies"], features)
+    remedies = chosen["remedies"]
     if remedies is not None:
         out["remedies"] = list(remedies["values"])
     return out
@@ -80,10 +97,8 @@ def verdict(features: Features, values: dict[str, str]) -> dict[str, Any]:
 def articles(features: Features, values: dict[str, str], base: str) -> list[dict[str, str]]:
     """Return ``allocfail.kb``: the articles that apply, the most direct one first, with links below ``base``."""
     found: list[dict[str, str]] = []
-    for article in facts.load()["articles"]:
-        rule = _first(article["applies"], features)
-        if rule is not None:
-            anchor = rule.get("anchor")
-            url = f"{base}{article['id']}.html" + (f"#{anchor}" if anchor else "")
-            found.append({"id": article["id"], "title": article["title"], "url": url, "why": fill(rule["why"], values)})
+    for article, rule in _applying(tuple(features.items())):
+        anchor = rule.get("anchor")
+        url = f"{base}{article['id']}.html" + (f"#{anchor}" if anchor else "")
+        found.append({"id": article["id"], "title": article["title"], "url": url, "why": fill(rule["why"], values)})
     return found

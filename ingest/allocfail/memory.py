@@ -63,6 +63,13 @@ _BLOCK = re.compile(
 ).match
 
 
+# A node's line as every kernel prints it, in one go: the same reading as the walk in _node, where all is in its place.
+_NODE = re.compile(
+    rf"(?:[A-Za-z_]+(?:\([a-z]+\))?: ?[0-9]{{1,{_DIGITS}}}(?:kB)? )+all_unreclaimable\? (?:yes|no)", re.ASCII
+).fullmatch
+_NODE_FIELDS = re.compile(r"([A-Za-z_]+)(?:\(([a-z]+)\))?: ?([0-9]+)kB", re.ASCII).findall
+
+
 def number(text: str, at: int) -> tuple[int | None, int]:
     """Read a decimal number at ``at``: its value (None if none is there, or it is no kernel's), the index behind."""
     found = _NUMBER(text, at)
@@ -252,6 +259,12 @@ class MemoryBuilder:
         if len(self.memory.nodes) >= _MOST * 16 or text.startswith("hugepages_total="):
             return
         values: dict[str, int | bool] = {"node": node}
+        if _NODE(text) and len(fields := _NODE_FIELDS(text)) < _MOST:
+            for name, part, digits in fields:
+                values[f"{name}_{part}_kb" if part else name + "_kb"] = int(digits)
+            values["all_unreclaimable"] = text.endswith("yes")
+            self.memory.nodes.append(values)
+            return
         at = 0
         size = len(text)
         while at < size and len(values) < _MOST:
@@ -295,23 +308,15 @@ class MemoryBuilder:
             self.memory.totals.setdefault("swap_free_kb" if text.startswith("F") else "swap_total_kb", value)
 
     def _counters(self, text: str) -> None:
-        at = 0
-        size = len(text)
         counters = self.memory.counters
-        while at < size and len(counters) < _MOST:
-            colon = text.find(":", at)
-            if colon < 0:
+        for part in text.split(" "):
+            if not part:
+                continue
+            name, _, digits = part.partition(":")
+            plain = digits.removeprefix("-")
+            if not name or not (plain.isdigit() and plain.isascii()) or len(plain) > _DIGITS or len(counters) >= _MOST:
                 return
-            name = text[at:colon]
-            value, end = number(text, colon + 1)
-            if value is None or not name or " " in name:
-                return
-            if end < size and text[end] != " ":
-                return
-            counters.setdefault(name, value)
-            at = end
-            while text.startswith(" ", at):
-                at += 1
+            counters.setdefault(name, int(digits))
 
     def _allocation(self, text: str) -> None:
         if not self._allocations or len(self.memory.allocations) >= _MOST:

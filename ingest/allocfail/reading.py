@@ -90,6 +90,16 @@ def records(chunks: Iterable[bytes], *, offset: int = 0) -> Iterator[Record]:
                     record = record._replace(  # noqa: PLW2901 - the record itself is what changes
                         host=held.host, time=held.time, uptime=held.uptime, caller=held.caller, origin=held.origin
                     )
+                elif len(held[0]) < 2 and framed and wrapping.in_prefix(held, record):
+                    held = record._replace(
+                        raw=held.raw + "\n" + record.raw,
+                        offset=held.offset,
+                        host=held.host,
+                        time=held.time,
+                        origin=held.origin or record.origin,
+                    )
+                    joined = record.offset
+                    continue
                 if may_repeat and (m := _REPEATED.match(record.text)):
                     # The daemon counts the host's line before; rsyslog also copies it.
                     copy = None if m[2] is None else frame(m[2]).text

@@ -9,9 +9,13 @@ The wording that tells is data, ``kb/facts/wraps.yml``; the shapes of frames and
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from allocfail import facts
 from allocfail.framing import BLANKS
+
+if TYPE_CHECKING:
+    from allocfail.records import Record
 
 __all__ = ["Wrapping"]
 
@@ -84,6 +88,12 @@ _QUOTE = re.compile(r"[ \t]*(?:[>|][ \t]?)+").match
 _KEY_VALUES = re.compile(r"[A-Za-z_]*[,=]|[A-Za-z0-9_/.-]*,[a-z_]+=").match
 
 
+def _quoted(line: str) -> int:
+    """Return how much of a line is a mail's quote signs."""
+    m = _QUOTE(line)
+    return m.end() if m else 0
+
+
 class Wrapping:
     """Joins wrapped lines; remembers at which columns the lines of one log were cut."""
 
@@ -122,33 +132,43 @@ class Wrapping:
             return "" if kmsg or (framed and len(last) + (b + " ").find(" ") >= _NARROW) else None
         found = self._joint(a, b, last, framed=framed)
         if found is None and (
-            len(last) + (b + " ").find(" ") >= _NARROW if kmsg else framed and not indented and self._full(b, last)
+            len(last) + (b + " ").find(" ") >= _NARROW if kmsg else framed and self._full(b, last)
         ):
             found = self._space(a, last)
         if found is not None:
-            self._cuts.add(len(last))
+            width = len(last) - _quoted(last)
+            self._cuts.add(width)
             if not found and not self._guessed:
-                self._torn.add(len(last))
+                self._torn.add(width)
             if len(self._cuts) > 2:
                 self._cuts = {-1, -2}  # enough to know that it is not a terminal
         return found
+
+    def in_prefix(self, a: Record, b: Record) -> bool:
+        """Say whether the prefix itself was wrapped: in front of printk's time, or at a blank within its bracket."""
+        if a.uptime is not None or b.uptime is None or b.host is not None or b.time is not None:
+            return False
+        word = b.raw[_quoted(b.raw) :].lstrip(BLANKS)
+        full = len(a.raw) + 1 + (word + " ").find(" ") > _FIRST
+        return a.text == "[" or (a.text == "" and a.time is not None and word[:1] == "[" and full)
 
     def _full(self, b: str, last: str) -> bool:
         """Say whether a mail program had to break the line: its width would not take the next word.
 
         Where lines have prefixes that is enough. What only ever begins a line is none of a continuation.
         """
+        if self._indented and b[0] != "=":
+            return False  # journalctl's second line of a record; the kernel prints two blanks before "=" only
         if b.startswith(self._starts) and not b.startswith(self._within):
             return False
-        quote = _QUOTE(last)
-        width = len(last) - (quote.end() if quote else 0)
+        width = len(last) - _quoted(last)
         return _SHORT <= width <= _WIDEST and len(last) + 1 + (b + " ").find(" ") > _FIRST
 
     def _hard(self, last: str) -> bool:
         """Say whether the break looks like a terminal's (at one column, in a word) rather than a mail program's."""
         if self._indented or last != last.rstrip(BLANKS):
             return False
-        width = len(last)
+        width = len(last) - _quoted(last)
         if self._cuts:
             return width >= _NARROW and self._cuts == {width} and width in self._torn
         return width == 80
@@ -201,7 +221,9 @@ class Wrapping:
                     if phrase in f"{tail}{head}":
                         return ""
         if b.startswith(self._starts):
-            return None
+            # "Tainted: … ------------ 4.18.0-…": Red Hat's.
+            dashes = b.startswith("----") and _BANNER(a) and not _BUILD(a)
+            return self._space(a, last) if dashes else None
         for phrase in self._headers:
             at = a.rfind(phrase)
             if at >= 0:
@@ -237,6 +259,8 @@ class Wrapping:
             return "" if ",uid=" not in a and _KEY_VALUES(b) else None
         if a.endswith(",") and ("Killed process " in a or a.startswith("Tainted: [")):
             return " "
+        if b.startswith("oom_score_adj:") and "Killed process " in a:
+            return " "
         if (m := _LAST_KEY(a)) and (n := _FIRST_KEY(b)):
             return " " if f"{m[1]} {n[1]}" in self._neighbours else None
         if a.startswith("Workqueue: "):
@@ -255,7 +279,7 @@ class Wrapping:
         if not any(mask in a for mask in self._masks):
             if b[0] == ",":
                 return ""  # printed piece by piece, the comma first
-            for joint in (" ", "") if a.endswith(",") else (self._space(a, last), ""):
+            for joint in (" ", "") if a.endswith((",", "failure:")) else (self._space(a, last), ""):
                 both = f"{a[-16:]}{joint}{b[:48]}"
                 if any(mask in both for mask in self._masks):
                     return joint

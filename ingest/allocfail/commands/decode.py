@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +13,22 @@ import click
 from allocfail.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from allocfail.decoder import Decoder, Event, Options
-
-#: Bytes of a file below which it is decoded before a progress bar could be read.
-_LONG = 256 << 20
 
 
 def dumps(document: dict[str, Any]) -> str:
     """Return a document as one line of JSON; what UTF-8 can't carry is escaped."""
-    try:
-        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(document, separators=(",", ":"))
+    text = json.dumps(document, separators=(",", ":"))
+    if "\\u" in text:
+        # ASCII is faster to write, but a name in another script is better read as it is.
+        readable = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        try:
+            readable.encode()
+        except UnicodeEncodeError:
+            return text
+        return readable
     return text
 
 
@@ -114,6 +114,7 @@ def command(
 def _rendered(file: str, options: Options, form: str, *, explain: bool, workers: int | None) -> Iterator[bytes]:
     """Yield what every event of a file looks like; decoder and rendering run where the scanner wants them."""
     from allocfail import facts, scan
+    from allocfail.progress import Bar
 
     def decoder() -> Decoder:
         import gc
@@ -136,26 +137,8 @@ def _rendered(file: str, options: Options, form: str, *, explain: bool, workers:
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     needles = scan.Needles.of(facts.load()["needles"])
-    with _progress(file) as progress:
+    with Bar(file) as progress:
         yield from scan.decode(file, decoder, render, needles, workers=workers, progress=progress)
-
-
-@contextmanager
-def _progress(file: str) -> Iterator[Callable[[int, int | None], None] | None]:
-    """Show rate and time left on a terminal, for input that takes a while."""
-    if not sys.stderr.isatty() or (file != "-" and Path(file).is_file() and Path(file).stat().st_size < _LONG):
-        yield None
-        return
-    if sys.stdout.isatty():
-        yield None  # the reports themselves are the progress
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(file, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def _explained(event: Event, options: Options, form: str) -> str:
