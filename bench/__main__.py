@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+import ingest  # noqa: E402 - beside this file
+
 import dumpgen  # noqa: E402 - the generator of logs lives with the tests
 
 PHRASE = "page allocation failure"
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=10, help="events in it (default: 10)")
     parser.add_argument("--dumps", type=int, default=20_000, help="dumps in the log of nothing else (default: 20000)")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each command; the best counts (default: 5)")
+    parser.add_argument("--no-engines", action="store_true", help="leave the ingest pipelines out")
     parser.add_argument("--dir", type=Path, default=None, help="where to write (default: the temporary folder)")
     options = parser.parse_args()
 
@@ -58,6 +61,8 @@ def main() -> None:
         stream(decode, big, options.rounds)
         dense(decode, dumps, options.dumps, options.rounds)
         memory(decode, big, dumps)
+    if not options.no_engines:
+        ingest.main([])
 
 
 def machine() -> None:

@@ -95,7 +95,11 @@ def edges() -> list[str]:
             ),
             *(f"Feb  1 10:00:00 h{' ' * n}kernel[{letters}]: x", f"Feb  1 10:00:00 h {letters * 4}[{ones}]: [1.5] x"),
             *(f"h login:{' ' * n}{letters}: x", f"h login: {'a' * 10}{letters}: x", f"login:{' ' * n}<{ones}>[1.5] x"),
-            *(f"02-14 15:24:15.123 {n % 3} {n % 2} W {letters * 4}: x", f"W/{letters * 4} ({n % 2:{n}}): x", f"W/ ({ones}): x"),
+            *(
+                f"02-14 15:24:15.123 {n % 3} {n % 2} W {letters * 4}: x",
+                f"W/{letters * 4} ({n % 2:{n}}): x",
+                f"W/ ({ones}): x",
+            ),
             *(f"02-14 15:24:15.123 W/{' ' * n}:(0): x", f"W/a{' ' * n}(0):{letters}", f"[1.5] (1)[1:{'a]' * n}x"),
             *(f"[1.5] (1)[1:{letters}]]]x", f"W/a(0):{' ' * (n - 1)}"),
             *(f"<4>{ones} 2024-01-01T10:00:00Z h kernel - - - x", f'<4>1 - h kernel - - [{letters} a="]"] x'),

@@ -163,6 +163,9 @@ class _Stream:
 #: How the kernel begins the line that names the task it kills; before 2.6.18 with a capital M.
 _KILLED = ("Out of memory", "Out of Memory", "Memory cgroup out of memory")
 
+#: The stream of lines that name neither host nor caller id.
+_NOBODY: tuple[str | None, str | None] = (None, None)
+
 _NOTHING: tuple[Dump, ...] = ()
 
 
@@ -174,7 +177,9 @@ class Assembler:
         self._streams: OrderedDict[tuple[str | None, str | None], _Stream] = OrderedDict()
         self._queue: deque[Dump] = deque()
         self._count = 0
-        self._last: tuple[str | None, str | None] = (None, None)
+        self._last = _NOBODY
+        self._bare = True
+        """The stream without a host and a caller id has bare lines only."""
         self._holding: dict[tuple[str | None, str | None], _Stream] = {}
 
     @property
@@ -201,9 +206,15 @@ class Assembler:
             key = self._last
         else:
             self._last = key
+            self._bare = self._bare and key != _NOBODY
         stream = self._streams.get(key)
         if stream is None:
-            stream = self._streams[key] = _Stream()
+            # Bare lines at the very beginning belong to what follows them.
+            first = self._streams.pop(_NOBODY, None) if self._bare else None
+            stream = self._streams[key] = first or _Stream()
+            if first is not None:
+                self._bare = False
+                self._holding.pop(_NOBODY, None)
             if len(self._streams) > _MOST_STREAMS:
                 gone, oldest = self._streams.popitem(last=False)
                 self._close_stream(oldest)

@@ -69,14 +69,15 @@ def records(chunks: Iterable[bytes], *, offset: int = 0) -> Iterator[Record]:
     :data:`LINE_LIMIT`, whatever the input. How the chunks are cut makes no difference.
     """
     held: Record | None = None
-    framed = kmsg = False
-    continued = True  # not what came in a container: that is whole
+    before = 0  # what `start` was of the one held
     joined = -1
     wrapping = Wrapping()
     for lines, may_repeat in _pieces(chunks, offset):
         for record, start in lines:
             if held is not None:
-                if start == 0 and continued:
+                if start == 0 and before >= 0:
+                    framed = before > 0
+                    kmsg = framed and held.origin is not None and held.origin.provenance is not None
                     indented = record.raw[:1] in _INDENT
                     joint = wrapping.joint(
                         held.text, record.text, held.raw, framed=framed, kmsg=kmsg, indented=indented
@@ -90,7 +91,7 @@ def records(chunks: Iterable[bytes], *, offset: int = 0) -> Iterator[Record]:
                     record = record._replace(  # noqa: PLW2901 - the record itself is what changes
                         host=held.host, time=held.time, uptime=held.uptime, caller=held.caller, origin=held.origin
                     )
-                elif len(held[0]) < 2 and framed and wrapping.in_prefix(held, record):
+                elif len(held[0]) < 2 and before > 0 and wrapping.in_prefix(held, record):
                     held = record._replace(
                         raw=held.raw + "\n" + record.raw,
                         offset=held.offset,
@@ -110,9 +111,7 @@ def records(chunks: Iterable[bytes], *, offset: int = 0) -> Iterator[Record]:
                     record = record._replace(text=copy or record.text, repeated=number)  # noqa: PLW2901 - as above
                 yield held
             held = record
-            framed = start > 0
-            continued = start >= 0
-            kmsg = framed and record.origin is not None and record.origin.provenance is not None
+            before = start
     if held is not None:
         yield held
 

@@ -106,6 +106,7 @@ class Wrapping:
         self._glued: tuple[str, ...] = tuple(wording["glued"])
         self._starts: tuple[str, ...] = tuple(wording["starts"])
         self._within: tuple[str, ...] = tuple(wording["within"])
+        self._killed: tuple[str, ...] = tuple(wording["killed"])
         self._neighbours: frozenset[str] = frozenset(wording["neighbours"])
         self._cuts: set[int] = set()
         self._torn: set[int] = set()  # those in the middle of a word, by the word
@@ -131,9 +132,7 @@ class Wrapping:
             # The first word did not fit behind the prefix.
             return "" if kmsg or (framed and len(last) + (b + " ").find(" ") >= _NARROW) else None
         found = self._joint(a, b, last, framed=framed)
-        if found is None and (
-            len(last) + (b + " ").find(" ") >= _NARROW if kmsg else framed and self._full(b, last)
-        ):
+        if found is None and (len(last) + (b + " ").find(" ") >= _NARROW if kmsg else framed and self._full(b, last)):
             found = self._space(a, last)
         if found is not None:
             width = len(last) - _quoted(last)
@@ -252,14 +251,16 @@ class Wrapping:
             return " " if " cpuset=" in a and "mems_allowed=" not in a else None
         if a.startswith("cache: "):
             # SLUB's ends with the smallest order, SLAB's with the order.
-            return self._space(a, last) if ":" in b and not _CACHE_END(a) else None
+            if _CACHE_END(a) or not (":" in b or a.endswith(":")):
+                return None
+            return " " if a.endswith((":", ",")) else self._space(a, last)
         if a.startswith("node "):
             return " " if a.endswith(",") and ":" in b else None
         if a.startswith("oom-kill:"):
             return "" if ",uid=" not in a and _KEY_VALUES(b) else None
         if a.endswith(",") and ("Killed process " in a or a.startswith("Tainted: [")):
             return " "
-        if b.startswith("oom_score_adj:") and "Killed process " in a:
+        if b.startswith(self._killed) and "Killed process " in a:
             return " "
         if (m := _LAST_KEY(a)) and (n := _FIRST_KEY(b)):
             return " " if f"{m[1]} {n[1]}" in self._neighbours else None
