@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHARED = Path(__file__).parents[2] / "shared"
 SEED = 20_110_214
-#: Texts of the corpus that the pipelines leave to Python: none. Those that mail programs wrapped or quoted they untangle.
+#: Texts of the corpus that the pipelines leave to Python. What mail programs wrapped or quoted they untangle.
 TANGLED_IN_CORPUS = 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -20,28 +21,27 @@ if TYPE_CHECKING:
 
 HEADER = "swapper/0: page allocation failure: order:1, mode:0x20(GFP_ATOMIC), nodemask=0"
 LINE = f"<4>Feb 14 15:24:15 svn3 kernel: [12.345678] {HEADER}"
-DUMP = "\n".join(
-    [
-        HEADER,
-        "CPU: 0 PID: 0 Comm: swapper/0 Not tainted 5.15.0-1-amd64 #1",
-        "Call Trace:",
-        " <IRQ>",
-        " dump_stack+0x41/0x60",
-        " warn_alloc+0x12/0x120",
-        " __alloc_pages+0x1a/0x20",
-        " sk_prot_alloc+0x1a/0x20",
-        " __do_softirq+0xc1/0x2c0",
-        " </IRQ>",
-    ]
-)
+DUMP = f"""{HEADER}
+CPU: 0 PID: 0 Comm: swapper/0 Not tainted 5.15.0-1-amd64 #1
+Call Trace:
+ <IRQ>
+ dump_stack+0x41/0x60
+ warn_alloc+0x12/0x120
+ __alloc_pages+0x1a/0x20
+ sk_prot_alloc+0x1a/0x20
+ __do_softirq+0xc1/0x2c0
+ </IRQ>"""
 BIG = "18446744073709551615"
-PAIR = "mysqld: vmalloc: allocation failure, allocated 4096 of {} bytes\nmysqld: page allocation failure: order:0, mode:0x20"
+VMALLOC = "mysqld: vmalloc: allocation failure, allocated 4096 of {} bytes\n"
+PAIR = VMALLOC + "mysqld: page allocation failure: order:0, mode:0x20"
+OOM = "a invoked oom-killer: gfp_mask=0x20, order=0\nTask in {0} killed as a result of limit of /{0}"
 Documents = dict[str, dict[str, Any]]
 
 #: A value of every kind that JSON has.
 VALUES: list[Any] = [
-    *(None, 0, 1, -1, 1.5, True, False, "", " ", "alloc", "oom-killer", [], {}, [None], [[]], [HEADER, HEADER], {"alloc": HEADER}),
-    *([{"message": HEADER}], {"original": HEADER}, {"original": {"original": HEADER}}, {"original": [HEADER]}, 2**62, 1e300),
+    *(None, 0, 1, -1, 1.5, True, False, "", " ", "alloc", "oom-killer", [], {}, [None], [[]], 2**62, 1e300),
+    *([HEADER, HEADER], {"alloc": HEADER}, [{"message": HEADER}]),
+    *({"original": HEADER}, {"original": {"original": HEADER}}, {"original": [HEADER]}),
 ]  # fmt: skip
 FIELDS = ("message", "event.original", "log.original", "body", "MESSAGE", "log", "event", "host")
 
@@ -117,7 +117,7 @@ def extremes() -> Documents:
         "function of 40 kB": f"{DUMP}\n {long}+0x1/0x2",
         "release of 40 kB": DUMP.replace("5.15.0", f"5.15.0{long}"),
         "nodemask of 40 kB": f"{HEADER.removesuffix('0')}{long}",
-        "memcg of 40 kB": f"a invoked oom-killer: gfp_mask=0x20, order=0\nTask in {long} killed as a result of limit of /{long}",
+        "memcg of 40 kB": OOM.format(long),
         "host of 40 kB": f"Feb 14 15:24:15 {long} kernel: {HEADER}",
         "controls": "".join(map(chr, range(32))) + HEADER + "\x00\x1b[31m\x7f\u0085\u2028",
         "no characters": "\x00\n\x00" + HEADER.replace("page", "pa\x00ge"),
@@ -148,8 +148,6 @@ def extremes() -> Documents:
 def lines() -> Documents:
     """One line a document, as most shippers deliver them, behind every prefix."""
     made: Documents = {}
-    import random  # noqa: PLC0415 - only the prefixes' clocks are drawn
-
     for prefix in PREFIXES:
         dump = generate(random.Random(prefix), kind="page", prefix=prefix, era="5.15")
         for number, line in enumerate(dump.lines[:4]):

@@ -250,9 +250,9 @@ def test_every_event_of_the_corpus_has_a_needle_near_its_first_line(needles: sca
         "vmap allocation failed: use vmalloc=<size> to increase size.",
         "java invoked oom-killer: gfp_mask=0xd0, order=0",
         "oom-killer: gfp_mask=0x1d2",
-        " warn_alloc+0x89/0xba",
+        " warn_alloc+0x89/0xba\n __alloc_pages_slowpath.constprop.0+0x1/0x2",
+        " warn_alloc+0x89/0xba\n __vmalloc_area_node+0x1/0x2",
         " [<ffffffff8112c207>] ? __alloc_pages_nodemask+0x757/0x8d0",
-        "warn_alloc_failed: 8 callbacks suppressed",
     ],
 )
 def test_wordings_are_hit(text: str, needles: scan.Needles, tmp_path: Path) -> None:

@@ -135,16 +135,23 @@ class _Words(NamedTuple):
     report: tuple[str, ...]
     start: tuple[str, ...]
     noise: tuple[str, ...]
+    lost: tuple[tuple[str, str], ...]
 
 
 @cache
 def _words() -> _Words:
     wording = facts.load()["wording"]
-    return _Words(tuple(wording["report_start"]), tuple(wording["trace_start"]), tuple(wording["noise_start"]))
+    return _Words(
+        tuple(wording["report_start"]),
+        tuple(wording["trace_start"]),
+        tuple(wording["noise_start"]),
+        tuple((before, after) for before, after in wording["lost"]),
+    )
 
 
 @dataclass(slots=True, eq=False)
 class _Stream:
+    host: str | None = None
     count: int = 0
     seen: int = 0
     open: list[Dump] = field(default_factory=list)
@@ -161,7 +168,7 @@ class _Stream:
 
 
 #: How the kernel begins the line that names the task it kills; before 2.6.18 with a capital M.
-_KILLED = ("Out of memory", "Out of Memory", "Memory cgroup out of memory")
+_KILLED = ("Out of memory", "Out of Memory", "Memory cgroup out of memory", "No available memory")
 
 #: The stream of lines that name neither host nor caller id.
 _NOBODY: tuple[str | None, str | None] = (None, None)
@@ -212,6 +219,7 @@ class Assembler:
             # Bare lines at the very beginning belong to what follows them.
             first = self._streams.pop(_NOBODY, None) if self._bare else None
             stream = self._streams[key] = first or _Stream()
+            stream.host = key[0]
             if first is not None:
                 self._bare = False
                 self._holding.pop(_NOBODY, None)
@@ -293,8 +301,7 @@ class Assembler:
         if starts_memory(text):
             self._memory_start(stream, record, text)
             return
-        if text.startswith("Missed ") and text.endswith(" kernel messages"):
-            self._missed(record, text)
+        if "essages" in text and self._missed(stream, record, text):
             return
         if text.startswith(_words().report):
             if target is not None and target.traced:
@@ -328,7 +335,7 @@ class Assembler:
             dump.suppressed = stream.suppressed[0]
             dump.take(stream.suppressed[1])
             stream.suppressed = None
-        if stream.precursor is not None and kind in ("page_allocation_failure", "vmalloc_allocation_failure"):
+        if stream.precursor is not None and _announces(stream.precursor[0], header):
             # Before 4.9 a vmalloc failure is a line of its own and then an ordinary header with order:0.
             dump.precursor, first, _ = stream.precursor
             dump.kind = "vmalloc_allocation_failure"
@@ -368,14 +375,17 @@ class Assembler:
         if digits.isascii() and digits.isdigit() and len(digits) < 10:
             stream.suppressed = (int(digits), record)
 
-    def _missed(self, record: Record, text: str) -> None:
-        digits = text[7:-16]
-        if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
-            return
-        for stream in self._streams.values():
-            for dump in stream.open:
-                dump.missed = (dump.missed or 0) + int(digits)
-                dump.take(record)
+    def _missed(self, stream: _Stream, record: Record, text: str) -> bool:
+        """Note on every open dump of this host that lines are lost, where ``text`` says so; return whether it does."""
+        lost = _lost(text)
+        if lost is None:
+            return False
+        for other in self._streams.values():
+            if other.host == stream.host:
+                for dump in other.open:
+                    dump.missed = (dump.missed or 0) + lost
+                    dump.take(record)
+        return True
 
     def _banner(self, stream: _Stream, record: Record, banner: Banner) -> None:
         chosen: Dump | None = None
@@ -535,7 +545,7 @@ class Assembler:
             return
         if target.kind == "oom_kill" and self._oom_line(target, text):
             self._own(stream, target, record)
-            if "Killed process " in text or text.startswith(_KILLED):
+            if "illed process " in text or text.startswith(_KILLED):
                 target.sealed = True
             return
         if memory.whole and target.kind != "oom_kill" and stream.count - target.last > _PATIENCE_TAIL:
@@ -608,14 +618,18 @@ class Assembler:
             oom.memcg = text[text.rfind(" limit of ") + 10 :]
             oom.constraint = oom.constraint or "CONSTRAINT_MEMCG"
             return True
-        at = text.find("Kill process ")
+        at = text.find("ill process ")
         if at < 0:
-            at = text.find("Killed process ")
-        if at >= 0 and (at == 0 or text.startswith(_KILLED)):
+            at = text.find("illed process ")
+        if at > 0 and (at == 1 or text.startswith(_KILLED)):
             if text.startswith("Memory cgroup"):
                 oom.constraint = oom.constraint or "CONSTRAINT_MEMCG"
             elif text.startswith("Out of "):
                 oom.constraint = oom.constraint or "CONSTRAINT_NONE"
+            elif text.startswith("No available memory in cpuset"):
+                oom.constraint = oom.constraint or "CONSTRAINT_CPUSET"
+            elif text.startswith("No available memory (MPOL_BIND)"):
+                oom.constraint = oom.constraint or "CONSTRAINT_MEMORY_POLICY"
             start = text.find("process ", at) + 8
             end = start
             while end < len(text) and end - start < 10 and "0" <= text[end] <= "9":
@@ -724,6 +738,31 @@ def _all_patience(dump: Dump) -> int:
     if dump.kind == "slab_allocation_failure" or dump.memory.memory.whole:
         return _ALL_HEADER if dump.kind == "oom_kill" else _ALL_WHOLE
     return _ALL_TRACED if dump.traced and dump.kind != "oom_kill" else _ALL_HEADER
+
+
+def _announces(precursor: Header, header: Header) -> bool:
+    """Whether a vmalloc line without a name is the first half of the failure that ``header`` prints."""
+    if header.kind == "vmalloc_allocation_failure":
+        return True
+    # The kernel's pair before 4.9; vmap's own complaint is followed by a vmalloc line, never by a plain header.
+    return header.kind == "page_allocation_failure" and header.order == 0 and precursor.reason == "allocation failure"
+
+
+def _lost(text: str) -> int | None:
+    """Return how many lines a line says are lost, 0 where it does not say how many, None where it says nothing."""
+    for before, after in _words().lost:
+        at = text.find(before)
+        if at < 0:
+            continue
+        if not after:
+            return 0
+        start = at + len(before)
+        end = start
+        while end < len(text) and end - start < 9 and "0" <= text[end] <= "9":
+            end += 1
+        if end > start and text.startswith(after, end):
+            return int(text[start:end])
+    return None
 
 
 def _has_own_trace(dump: Dump) -> bool:

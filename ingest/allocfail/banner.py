@@ -87,7 +87,10 @@ def _name(text: str) -> str:
 
 
 def _flags(text: str, at: int) -> tuple[str, int]:
-    """Return the flag letters from ``at`` on, joined by one space, and the index behind them."""
+    """Return the flag letters from ``at`` on, joined by one space, and the index behind them.
+
+    Red Hat prints dashes for its own flags that are not set, and small letters for some that are.
+    """
     letters: list[str] = []
     size = len(text)
     while at < size:
@@ -98,7 +101,7 @@ def _flags(text: str, at: int) -> tuple[str, int]:
         good = True
         while end < size and text[end] != " ":
             char = text[end]
-            if "A" <= char <= "Z":
+            if "A" <= char <= "Z" or "a" <= char <= "z":
                 kept += char
             elif char != "-":
                 good = False

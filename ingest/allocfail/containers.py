@@ -164,7 +164,10 @@ def _provenance(found: dict[str, Any]) -> str | None:
     """Journal only: journald names a kernel record ``kernel`` where its facility is 0 (``journald-kmsg.c``)."""
     if _at(found, "_TRANSPORT") != "kernel":
         return None
-    return "kernel" if _at(found, "SYSLOG_IDENTIFIER") == "kernel" else "forged"
+    name = _at(found, "SYSLOG_IDENTIFIER")
+    if (_number(found, "SYSLOG_FACILITY") or 0) != 0 or name not in {"kernel", None}:
+        return "forged"
+    return None if name is None else "kernel"
 
 
 def _priority(found: dict[str, Any]) -> int | None:

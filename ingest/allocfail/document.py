@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +105,8 @@ def _completeness(dump: Dump, trace: Trace) -> tuple[bool, str | None]:
         return False, "header only" if dump.precursor is not None else "no header"
     if not dump.traced and dump.banner is None and not memory.started:
         return False, "header only"
-    if dump.missed:
-        return False, f"missed {dump.missed} kernel messages"
+    if dump.missed is not None:
+        return False, f"missed {dump.missed} kernel messages" if dump.missed else "missed kernel messages"
     # From 3.10 on every architecture prints a banner, x86 alone since 2.6.24.
     colon = dump.header.colon and not (dump.trace.bannerless or any(f.callee for f in dump.trace.frames))
     banner = dump.banner is not None or not (colon or dump.header.names is not None)
@@ -299,6 +299,8 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
             taints = _taints(banner.tainted)
             if taints:
                 own["taints"] = taints
+    elif header is not None and header.cpu is not None:
+        own["cpu"] = header.cpu
     if dump.hardware is not None:
         own["hardware"] = dump.hardware
     if dump.workqueue is not None:
@@ -336,7 +338,7 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
 
     _identify(doc, own, dump, kept=kept, subsystem=subsystem, name=mask.name if mask is not None else None)
     _advise(doc, own, pages, options.kb_url)
-    follows = _follows(dump, mask, release)
+    follows = _follows(dump, mask, release, options)
     if follows is not None:
         own["follows"] = follows
     doc["tags"] = ["kernel-allocation-failure"]
@@ -476,12 +478,12 @@ def _gfp(dump: Dump, release: str | None) -> gfp.Gfp | None:
     return gfp.decode(header.mode, release=release, printed=printed)
 
 
-def _follows(dump: Dump, mask: gfp.Gfp | None, release: str | None) -> str | None:
+def _follows(dump: Dump, mask: gfp.Gfp | None, release: str | None, options: Options) -> str | None:
     """Return the fingerprint of the page failure that a slab report follows."""
     before = dump.follows
     if before is None or before.header is None or mask is None or before.head is None or dump.head is None:
         return None
-    if not _within_a_second(before.head, dump.head):
+    if not _within_a_second(before.head, dump.head, options):
         return None
     if release is None and before.banner is not None:
         release = before.banner.release
@@ -495,14 +497,20 @@ def _follows(dump: Dump, mask: gfp.Gfp | None, release: str | None) -> str | Non
     return fingerprint(before.kind, order=before.header.order, comm=before.comm, kept=keep(trace)).id
 
 
-def _within_a_second(one: Record, two: Record) -> bool:
+def _within_a_second(one: Record, two: Record, options: Options) -> bool:
     """Whether two records are of the same second, by printk's clock where they have one, else by the wall's."""
     if one.uptime is not None and two.uptime is not None:
         try:
             return abs(float(two.uptime) - float(one.uptime)) <= 1.0
         except ValueError:
             return False
-    return one.time == two.time or one.time is None or two.time is None
+    if one.time == two.time or one.time is None or two.time is None:
+        return True
+    first = times.resolve(one.time, year=options.year, tz=options.timezone, reference=options.reference)
+    second = times.resolve(two.time, year=options.year, tz=options.timezone, reference=options.reference)
+    if first is None or second is None:
+        return False
+    return abs(datetime.fromisoformat(second) - datetime.fromisoformat(first)) <= timedelta(seconds=1)
 
 
 def explain(dump: Dump, options: Options) -> list[dict[str, Any]]:

@@ -522,11 +522,10 @@ def _decode(mask: str, release: str | None, printed: tuple[str, ...] | None) -> 
     if value is None:
         return _disagree(mask, None, names or (), table, label)
     views = _views_for(table, value)
+    if names is not None and (fitted := tuple(view for view in views if _fits(view, value, names))):
+        return _of_table(mask, label, _readings([(table, fitted)], value, names), "kernel")
     if names is None or (names and any(_cut(view, value, names) for view in views)):
         return _of_table(mask, label, _readings([(table, views)], value), "table")
-    views = tuple(view for view in views if _fits(view, value, names))
-    if views:
-        return _of_table(mask, label, _readings([(table, views)], value, names), "kernel")
     gfp = _disagree(mask, value, names, table, label)
     upstream = _tables().upstream
     for away in range(len(upstream)):

@@ -41,6 +41,8 @@ class Header:
     reason: str | None = None
     page_order: int | None = None
     node: int | None = None
+    cpu: int | None = None
+    """Of a SLUB report: the CPU it was made on (by 6.12)."""
     allocator: str | None = None
     score_adj: int | None = None
     precursor: bool = False
@@ -170,14 +172,12 @@ def _page_tail(text: str, at: int, comm: str) -> Header | None:
         return None
     order = int(text[at:end])
     rest = text[end:]
-    if rest in ("", ","):
+    if ", mode:0x".startswith(rest):
         return Header(kind, comm, order, stalled_ms=stalled, colon=colon, torn=True)
     if rest.startswith("["):
         return Header(kind, comm, order, stalled_ms=stalled, colon=colon)
     if not rest.startswith(", mode:"):
         return None
-    if rest == ", mode:":
-        return Header(kind, comm, order, stalled_ms=stalled, colon=colon, torn=True)
     mode, names, end = _mask(rest, 7)
     if mode is None:
         return None
@@ -293,7 +293,11 @@ def _vmap(text: str) -> Header | None:
 def _slab(text: str) -> Header | None:
     allocator = text[:4]
     at = 35
+    cpu = None
     if text.startswith("CPU ", at):
+        end = _number(text, at + 4, 9)
+        if end > at + 4:
+            cpu = int(text[at + 4 : end])
         at = text.find(") on node ", at)
         if at < 0:
             return None
@@ -312,7 +316,7 @@ def _slab(text: str) -> Header | None:
         mode, names, _ = _mask(text, end + 6)
     if mode is None:
         return None
-    return Header("slab_allocation_failure", mode=mode, names=names, node=node, allocator=allocator)
+    return Header("slab_allocation_failure", mode=mode, names=names, node=node, cpu=cpu, allocator=allocator)
 
 
 def _oom(text: str) -> Header | None:

@@ -175,19 +175,16 @@ class _Source:
 
     def _first(self, position: int, limit: int) -> int:
         """Return the first hit in the buffer from ``position`` on, ``limit`` where there is none before that."""
-        base = self._base
+        base, held, search = self._base, self._end - self._base, self._search
         best = limit
         for number, (needle, confirm) in enumerate(self._sets[self._set]):
             hit = self._next[number]
             if hit < position:
                 at = max(position, self._clear[number]) - base
-                end = min(limit - base + len(needle) - 1, self._end - base)  # a hit may reach beyond the limit
-                while at < end:
-                    step = self._search(self._view[at:end], needle)
-                    if step < 0:
-                        break
+                end = min(limit - base + len(needle) - 1, held)  # a hit may reach beyond the limit
+                while at < end and (step := search(self._view[at:end], needle)) >= 0:
                     at += step
-                    if confirm is None or confirm.match(self._buffer, at, self._end - base):
+                    if confirm is None or confirm.match(self._buffer, at, held):
                         self._next[number] = hit = at + base
                         break
                     at += 1
