@@ -130,7 +130,7 @@ def bulks_of(texts: list[str], size: int = 5000) -> list[str]:
 def dump_of(lines: int) -> str:
     """Return a dump of about as many lines."""
     found = (
-        dumpgen.generate(rng, kind="page", prefix="syslog_printk", era="5.15", mem=True).text
+        dumpgen.generate(rng, kind="page", prefix="syslog_printk", mem=True).text
         for rng in map(random.Random, range(200))
     )
     return min(found, key=lambda text: abs(text.count("\n") - lines))

@@ -97,6 +97,8 @@ class Dump:
     """A trace was announced or begun."""
     addresses: bool = False
     """The trace holds bare addresses."""
+    begun_trace: bool = False
+    """The line that announces its trace was seen."""
     begun: bool = False
     """The body's own beginning was seen: a banner, or the line that announces a trace."""
     announced: bool = False
@@ -108,6 +110,8 @@ class Dump:
     repeated: int = 0
     missed: int | None = None
     interleaved: bool = False
+    mixed: bool = False
+    """Another open dump's lines were taken for its own: nothing tells the two apart."""
     limit: str | None = None
     """Why no more than the header was looked at."""
     follows: Dump | None = None
@@ -402,7 +406,7 @@ class Assembler:
                     if dump.traced:
                         # What stood between header and banner was another CPU's.
                         dump.interleaved = True
-                        dump.trace, dump.traced, dump.sealed = TraceBuilder(), False, False
+                        dump.trace, dump.traced, dump.sealed, dump.begun_trace = TraceBuilder(), False, False, False
                     break
         stream.foreign = False
         if chosen is None:
@@ -431,6 +435,10 @@ class Assembler:
             target.sealed = True
             stream.foreign = True
             target = self._candidate(stream)
+        if start:
+            if target.begun_trace:
+                self._mix(stream, target)
+            target.begun_trace = True
         target.traced = True
         target.begun = target.begun or start
         if len(target.trace.frames) < 512:
@@ -442,6 +450,17 @@ class Assembler:
             target.announced = frames[-1].reliable
             if target not in stream.open and target.begun and self._lost_header(target):
                 self._promote(stream, target)
+
+    @staticmethod
+    def _mix(stream: _Stream, target: Dump) -> None:
+        """Take note that something that a dump has once came again, while another dump waits for its own."""
+        waiting = [
+            d
+            for d in stream.open
+            if d is not target and d.header is not None and d.kind != "slab_allocation_failure" and not d.traced
+        ]
+        for dump in waiting:
+            dump.mixed = target.mixed = True
 
     def _promote(self, stream: _Stream, dump: Dump) -> None:
         """Make a candidate an event, or the body of the one whose header waits for it."""
@@ -480,7 +499,10 @@ class Assembler:
 
     def _memory_start(self, stream: _Stream, record: Record, text: str) -> None:
         target = stream.target
-        if target is None or target.kind == "slab_allocation_failure" or target.memory.memory.started:
+        if target is None or target.kind == "slab_allocation_failure":
+            return
+        if target.memory.memory.started:
+            self._mix(stream, target)
             return
         if target not in stream.open:
             first = next((f for f in target.trace.frames if not is_dump_frame(f.function)), None)

@@ -122,7 +122,7 @@ def _opened(found: dict[str, Any]) -> Opened | None:
         time,
         _monotonic(_text(found, "_SOURCE_MONOTONIC_TIMESTAMP")),
         caller if caller and _CALLER(caller) else None,
-        Origin(_provenance(found), _text(found, "host.os.kernel"), _priority(found), time),
+        Origin(provenance(found), _text(found, "host.os.kernel"), _priority(found), time),
     )
 
 
@@ -160,8 +160,8 @@ def _monotonic(micros: str | None) -> str | None:
     return f"{digits[:-6].lstrip('0') or '0'}.{digits[-6:]}"
 
 
-def _provenance(found: dict[str, Any]) -> str | None:
-    """Journal only: journald names a kernel record ``kernel`` where its facility is 0 (``journald-kmsg.c``)."""
+def provenance(found: dict[str, Any]) -> str | None:
+    """Return what a journal's record proves of its origin: journald names a kernel record ``kernel`` where its facility is 0 (``journald-kmsg.c``)."""
     if _at(found, "_TRANSPORT") != "kernel":
         return None
     name = _at(found, "SYSLOG_IDENTIFIER")

@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from allocfail import facts, gfp, knowledge, times
-from allocfail.fingerprint import Kept, fingerprint, keep
+from allocfail.fingerprint import NOTHING_KEPT, Kept, fingerprint, keep
 from allocfail.options import Options
 
 if TYPE_CHECKING:
@@ -105,12 +105,15 @@ def _completeness(dump: Dump, trace: Trace) -> tuple[bool, str | None]:
         return False, "header only" if dump.precursor is not None else "no header"
     if not dump.traced and dump.banner is None and not memory.started:
         return False, "header only"
+    if dump.mixed:
+        return False, "interleaved"
     if dump.missed is not None:
         return False, f"missed {dump.missed} kernel messages" if dump.missed else "missed kernel messages"
     # From 3.10 on every architecture prints a banner, x86 alone since 2.6.24.
     colon = dump.header.colon and not (dump.trace.bannerless or any(f.callee for f in dump.trace.frames))
     banner = dump.banner is not None or not (colon or dump.header.names is not None)
-    reached = trace.outermost or (dump.traced and memory.started)
+    # Without symbols only what follows says that the trace had come to its end.
+    reached = trace.outermost or (dump.traced and memory.started and not trace.functions)
     cut = memory.started and not memory.whole
     if banner and reached and not cut and dump.traced:
         return True, None
@@ -176,7 +179,7 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
     printed_release = banner.release if banner is not None else None
     release = printed_release or options.kernel or (origin.release if origin is not None else None)
     trace = _trace(dump, release)
-    kept = keep(trace)
+    kept = NOTHING_KEPT if dump.mixed else keep(trace)
     kind = dump.kind
     own: dict[str, Any] = {"kind": kind}
     doc: dict[str, Any] = {}
@@ -224,7 +227,8 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
         doc["process"] = process
     log: dict[str, Any] = {}
     if options.file is not None:
-        log["file"] = {"path": options.file}
+        if options.file != "-":
+            log["file"] = {"path": options.file}
         log["offset"] = first.offset
     if origin is not None and origin.priority is not None:
         log["syslog"] = {
@@ -245,7 +249,7 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
             own["order_text"] = str(order)
         else:
             own["order"] = order
-            if order < _MOST_ORDER:
+            if 0 <= order < _MOST_ORDER:
                 pages = own["pages"] = 1 << order
     if header is not None and header.stalled_ms is not None:
         _whole(own, "stalled_ms", str(header.stalled_ms))

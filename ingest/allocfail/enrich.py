@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from allocfail import facts, reading
+from allocfail import facts, reading, times
 from allocfail.assembly import Assembler, Dump
+from allocfail.containers import provenance
 from allocfail.document import Options, build
 from allocfail.header import parse_header
 
@@ -112,7 +113,7 @@ def enrich(
     What is there stays: nothing is overwritten, and a field whose parent is no object is left out. ``now`` is the
     time of ingest, for a document without one; ``fields`` are the source fields, in the order in which they are tried.
     """
-    if at(document, "allocfail.fingerprint") is not None:
+    if _done(document):
         return None
     found = source(document, fields)
     if found is None:
@@ -124,7 +125,36 @@ def enrich(
         if isinstance(release, str) and release:
             options = _with_kernel(options, release)
     made = build(dumps[0], options)
+    _journal(document, made, options)
     return _merge(document, made, text, further=len(dumps) - 1, now=now)
+
+
+def _done(document: dict[str, Any]) -> bool:
+    """Whether a document has a fingerprint, in whatever way its keys are written."""
+    own = document.get("allocfail")
+    return (
+        at(document, "allocfail.fingerprint") is not None
+        or _dotted_below(document, "allocfail.fingerprint")
+        or (isinstance(own, dict) and _dotted_below(own, "fingerprint"))
+    )
+
+
+def _journal(document: dict[str, Any], made: dict[str, Any], options: Options) -> None:
+    """Take from a journal's own fields what its text does not say: host, time, and who wrote it."""
+    own = made["allocfail"]
+    proof = provenance(document)
+    if proof is not None and own["provenance"] == "plausible":
+        own["provenance"] = proof
+    host = document.get("_HOSTNAME")
+    if isinstance(host, str) and host and "hostname" not in made.get("host", {}):
+        made["host"] = {"hostname": host, **made.get("host", {})}
+        made["related"] = {"hosts": [host]}
+    printed = document.get("__REALTIME_TIMESTAMP")
+    if isinstance(printed, str) and "@timestamp" not in made:
+        stamp = times.resolve(printed, year=options.year, tz=options.timezone, reference=options.reference)
+        if stamp is not None:
+            made["@timestamp"] = stamp
+            own["time_source"] = "log"
 
 
 def _with_kernel(options: Options, release: str) -> Options:
@@ -142,7 +172,7 @@ def _merge(
     made.pop("message", None)
     made["event"]["original"] = text
     stamp = made.pop("@timestamp", None)
-    if at(document, "@timestamp") is not None:
+    if "@timestamp" in document:
         own.pop("time_source", None)
     else:
         if stamp is None:

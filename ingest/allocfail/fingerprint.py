@@ -13,7 +13,18 @@ from allocfail.trace import normalise
 if TYPE_CHECKING:
     from allocfail.trace import Trace
 
-__all__ = ["VERSION", "Fingerprint", "Kept", "cache_name", "comm_name", "fingerprint", "identify", "keep", "safe"]
+__all__ = [
+    "NOTHING_KEPT",
+    "VERSION",
+    "Fingerprint",
+    "Kept",
+    "cache_name",
+    "comm_name",
+    "fingerprint",
+    "identify",
+    "keep",
+    "safe",
+]
 
 VERSION = "af1"
 #: How many frames a fingerprint keeps.
@@ -34,6 +45,10 @@ class Kept:
     modules: tuple[str | None, ...]
     dropped: tuple[tuple[int, int], ...]
     """Every frame left out: its place in the trace, and the number of the rule that dropped it."""
+
+
+#: Of a trace that says nothing: two CPUs' frames in one.
+NOTHING_KEPT = Kept((), -1, (), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +178,11 @@ def fingerprint(
         printed = f"|order={order}" if order is not None and kind.startswith("page_") else ""
         name = comm_name(comm or "")
         header = f"{VERSION}|{kind}{printed}|comm={name}"
-        request = f"order {order} " if printed else ""
-        subject = f"{words}: {request}in {name}"
+        request = f": order {order} in" if printed else " in"
+        subject = f"{words}{request} {name}"
         if kept is not None and kept.names:
             names = [safe(n) for n in kept.names]
             text = f"{VERSION}|{kind}{printed}|{'>'.join(names)}"
-            title = f"{words}: {request}in {names[0]}"
+            title = f"{words}{request} {names[0]}"
             return Fingerprint(identify(text), "trace", text, title, identify(header), header)
     return Fingerprint(identify(header), "header", header, subject, identify(header), header)

@@ -14,6 +14,9 @@ __all__ = ["COMM_BYTES", "Header", "continue_header", "parse_header"]
 #: TASK_COMM_LEN is 16 with the terminating NUL (include/linux/sched.h, all releases).
 COMM_BYTES = 15
 
+#: What may stand behind a mask and a blank: a line that a mailer glued to it.
+_BEHIND = (" CPU: ", " Pid: ", " [", " Call Trace:")
+
 _DIGITS = frozenset("0123456789")
 _HEX = frozenset("0123456789abcdefABCDEF")
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_|")
@@ -86,7 +89,7 @@ def _mask(text: str, at: int) -> tuple[str | None, str | None, int]:
         return None, None, -1
     mask = text[at:end]
     size = len(text)
-    if end == size or text[end] in ", )":
+    if end == size or text[end] in ",)" or text.startswith(_BEHIND, end):
         return mask, None, end
     if text[end] == "[":  # another CPU's line glued behind
         return mask, None, size
@@ -336,8 +339,9 @@ def _oom(text: str) -> Header | None:
     order = None
     start = text.find("order=", end)
     if start >= 0:
-        stop = _number(text, start + 6, _ORDER_DIGITS)
-        if stop > start + 6:
+        first = start + 7 if text.startswith("-", start + 6) else start + 6
+        stop = _number(text, first, _ORDER_DIGITS)
+        if stop > first:
             order = int(text[start + 6 : stop])
     score = None
     for word in ("oom_score_adj=", "oom_adj=", "oomkilladj="):

@@ -172,14 +172,14 @@ class MemoryBuilder:
             self._reserve(rest)
         elif "*" in rest and "kB" in rest:
             self._blocks(node, rest)
+        elif " func:" in rest:
+            self._allocation(rest)
         elif rest and "0" <= rest[0] <= "9":
             self._total(rest)
         elif rest.startswith(("Free swap", "Total swap")):
             self._swap(rest)
         elif rest.startswith("Memory allocations"):
             self._allocations = True
-        elif " func:" in rest:
-            self._allocation(rest)
         elif ":" in rest and "kB" not in rest and "per-cpu" not in rest and not rest.startswith(("CPU ", "cpu ")):
             self._counters(rest)
 

@@ -45,7 +45,7 @@ _DIRTY = (b"#01", b"#033", b"\\n", b"\\x0", b"<br", b"<BR", b"<Br", b"<bR", b"&l
 _MARKED = (b"\n>", b"\n|", b'\n"')
 _MARKED_INDENTED = re.compile(rb'\n[ \t]+[>|"]').search
 
-_LINE_ENDS = re.compile(r"#012|\\r\\n|\\n|\\x0a|<[bB][rR] ?/?>|\r?\n|\r")
+_LINE_ENDS = re.compile(r"#012|\\r\\n|\\{1,2}n|\\x0a|<[bB][rR] ?/?>|\r?\n|\r")
 _LINE_ENDS_LIKELY = re.compile(r"[\\#\r\n]|<[bB][rR]").search
 _ESCAPES = re.compile(
     r"(?:\x1b|#033)(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])|[\x00\x07\x08\x7f]"

@@ -101,11 +101,12 @@ def command(
         except (InputError, OSError) as error:
             if len(files) < 2:
                 raise
-            click.echo(f"allocfail: {error}", err=True)
+            said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            click.echo(f"allocfail: {said}", err=True)
             failed = True
         out.flush()
     if failed:
-        raise InputError("not every file could be read")
+        sys.exit(InputError.exit_code)
     if not found:
         click.echo("allocfail: no event found", err=True)
         sys.exit(1)
