@@ -163,7 +163,7 @@ class _Stream:
     """Where lines of a body go; a dump that is not in ``open`` is a candidate: a body whose header was not seen."""
     foreign: bool = False
     """Another report has begun: the next banner and trace are its own."""
-    precursor: tuple[Header, tuple[Record, ...], int] | None = None
+    precursor: tuple[Header, tuple[Record, ...], int, Dump] | None = None
     suppressed: tuple[int, Record] | None = None
     slab: Dump | None = None
     last_page: Dump | None = None
@@ -328,26 +328,32 @@ class Assembler:
             before = stream.precursor
             if before is not None and before[0].reason != header.reason and before[0].allocated is None:
                 # vmap's own complaint, then vmalloc's: one failure.
-                stream.precursor = (header, (*before[1], record), stream.count)
+                stream.precursor = (header, (*before[1], record), stream.count, before[3])
                 return
             self._flush_precursor(stream)
-            stream.precursor = (header, (record,), stream.count)
+            # Its place among the events is where it stands, whatever it turns out to be.
+            place = Dump(header.kind, None, record, precursor=header)
+            self._queue.append(place)
+            stream.precursor = (header, (record,), stream.count, place)
             return
         kind = header.kind
-        dump = Dump(kind, header, record, last=stream.count, repeated=record.repeated)
+        first: tuple[Record, ...] = ()
+        if stream.precursor is not None and _announces(stream.precursor[0], header):
+            # Before 4.9 a vmalloc failure is a line of its own and then an ordinary header with order:0.
+            before_header, first, _, dump = stream.precursor
+            stream.precursor = None
+            dump.precursor, dump.header, dump.head = before_header, header, record
+            dump.last, dump.repeated = stream.count, record.repeated
+        else:
+            dump = Dump(kind, header, record, last=stream.count, repeated=record.repeated)
+            self._queue.append(dump)
         if stream.suppressed is not None and kind.startswith(("page", "vmalloc")):
             dump.suppressed = stream.suppressed[0]
             dump.take(stream.suppressed[1])
             stream.suppressed = None
-        if stream.precursor is not None and _announces(stream.precursor[0], header):
-            # Before 4.9 a vmalloc failure is a line of its own and then an ordinary header with order:0.
-            dump.precursor, first, _ = stream.precursor
-            dump.kind = "vmalloc_allocation_failure"
-            for line in first:
-                dump.take(line)
-            stream.precursor = None
+        for line in first:
+            dump.take(line)
         dump.take(record)
-        self._queue.append(dump)
         if kind == "slab_allocation_failure":
             if stream.slab is not None:
                 self._close(stream, stream.slab)
@@ -696,12 +702,11 @@ class Assembler:
     def _flush_precursor(self, stream: _Stream) -> None:
         if stream.precursor is None:
             return
-        header, lines, _ = stream.precursor
+        header, lines, _, dump = stream.precursor
         stream.precursor = None
-        dump = Dump(header.kind, None, lines[-1], precursor=header, closed=True)
+        dump.precursor, dump.head, dump.closed = header, lines[-1], True
         for line in lines:
             dump.take(line)
-        self._queue.append(dump)
 
     def _age(self, stream: _Stream) -> None:
         count = stream.count
