@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from rich.console import Console
 
 from allocfail.errors import AllocfailError
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from engines.harness import Engine
+
+# What is drawn at random is drawn alike in every run; `make fuzz` draws anew.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("anew", deadline=None)
+settings.load_profile("anew" if os.environ.get("ALLOCFAIL_FUZZ_SECONDS") else "same")
 
 ENGINE_FIXTURES = {
     "elasticsearch_engine",

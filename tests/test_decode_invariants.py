@@ -26,7 +26,9 @@ quick = settings(
 @quick
 @given(dumps())
 def test_generated_logs(dump: Dump) -> None:
-    assert len(check(dump.text.encode())) == len(dump.events)
+    # How wide a mail program set its lines may show in other lines than an event's own.
+    wrapped = any("wrapped" in tangle for tangle in dump.tangles)
+    assert len(check(dump.text.encode(), again="one" if wrapped else "same")) == len(dump.events)
 
 
 @quick

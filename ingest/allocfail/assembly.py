@@ -17,7 +17,15 @@ from allocfail import facts
 from allocfail.banner import Banner, parse_banner
 from allocfail.header import Header, continue_header, parse_header
 from allocfail.memory import MemoryBuilder, is_memory_line, starts_memory
-from allocfail.trace import Frame, TraceBuilder, is_dump_frame, is_failure_frame, is_page_frame, parse_frames
+from allocfail.trace import (
+    Frame,
+    TraceBuilder,
+    is_dump_frame,
+    is_failure_frame,
+    is_page_frame,
+    is_vmalloc_frame,
+    parse_frames,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +109,8 @@ class Dump:
     """The line that announces its trace was seen."""
     begun: bool = False
     """The body's own beginning was seen: a banner, or the line that announces a trace."""
+    named: bool = False
+    """Of a body without a header: the caller of the announcing function was seen."""
     announced: bool = False
     """The trace goes through the function that announces a failed allocation."""
     memory: MemoryBuilder = field(default_factory=MemoryBuilder)
@@ -452,6 +462,11 @@ class Assembler:
         if (not frames and not start) or (not frames and len(text) > 12):
             target.addresses = True
         self._own(stream, target, record)
+        if target.header is None and target.announced and not target.named and frames and frames[-1].reliable:
+            # What called the announcing function says whose failure it is, where no header does.
+            target.named = True
+            if is_vmalloc_frame(frames[-1].function):
+                target.kind = "vmalloc_allocation_failure"
         if not target.announced and frames and is_failure_frame(frames[-1].function):
             target.announced = frames[-1].reliable
             if target not in stream.open and target.begun and self._lost_header(target):
@@ -662,10 +677,12 @@ class Assembler:
             end = start
             while end < len(text) and end - start < 10 and "0" <= text[end] <= "9":
                 end += 1
-            close = _victim_end(text, end + 2)
-            if end > start and text.startswith(" (", end) and close > 0:
+            # RHEL 6 puts `, UID 48,` between the two.
+            name = text.find(" (", end) if text.startswith(", UID ", end) else end
+            close = _victim_end(text, name + 2)
+            if end > start and name >= 0 and text.startswith(" (", name) and close > 0:
                 oom.victim_pid = int(text[start:end])
-                oom.victim = text[end + 2 : close]
+                oom.victim = text[name + 2 : close]
             at = text.find("oom_score_adj:")
             if at >= 0:
                 digits = text[at + 14 :].split(" ", maxsplit=1)[0]

@@ -77,6 +77,9 @@ def main() -> None:
         status = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         status = 130
+    except SystemExit as stop:
+        # click has met a closed pipe (`| head`) where it put its wrapper round standard output.
+        status = 0 if type(sys.stdout).__name__ == "PacifyFlushWrapper" else stop.code
     except BrokenPipeError:
         # The reader has gone (`| head`): leave without Python's own complaint at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

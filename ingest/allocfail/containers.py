@@ -161,7 +161,10 @@ def _monotonic(micros: str | None) -> str | None:
 
 
 def provenance(found: dict[str, Any]) -> str | None:
-    """Return what a journal's record proves of its origin: journald names a kernel record ``kernel`` where its facility is 0 (``journald-kmsg.c``)."""
+    """Return what a journal's record proves of its origin; None where it proves nothing.
+
+    journald names a record of the kernel's ``kernel`` where its facility is 0 (``journald-kmsg.c``).
+    """
     if _at(found, "_TRANSPORT") != "kernel":
         return None
     name = _at(found, "SYSLOG_IDENTIFIER")

@@ -113,7 +113,7 @@ def _completeness(dump: Dump, trace: Trace) -> tuple[bool, str | None]:
     colon = dump.header.colon and not (dump.trace.bannerless or any(f.callee for f in dump.trace.frames))
     banner = dump.banner is not None or not (colon or dump.header.names is not None)
     # Without symbols only what follows says that the trace had come to its end.
-    reached = trace.outermost or (dump.traced and memory.started and not trace.functions)
+    reached = trace.outermost or (dump.addresses and memory.started and not trace.functions)
     cut = memory.started and not memory.whole
     if banner and reached and not cut and dump.traced:
         return True, None

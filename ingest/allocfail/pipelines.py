@@ -85,6 +85,7 @@ def script_facts(names: list[str]) -> dict[str, Any]:
             value = {
                 "plumbing": _mapped([f for group in value["plumbing"].values() for f in group]),
                 "page": _mapped(value["plumbing"]["page"]),
+                "vmalloc": _mapped(value["plumbing"]["vmalloc"]),
                 **{k: _mapped(value[k]) for k in ("entry", "softirq", "interrupt", "process", "outermost", "dump")},
                 "failure": _mapped(value["failure"]),
                 "abi_prefixes": value["abi_prefixes"],

@@ -105,7 +105,7 @@ def records(chunks: Iterable[bytes], *, offset: int = 0) -> Iterator[Record]:
                     # The daemon counts the host's line before; rsyslog also copies it.
                     copy = None if m[2] is None else frame(m[2]).text
                     if held.host == record.host and copy in {None, held.text}:
-                        held = held._replace(repeated=held.repeated + int(m[1]))
+                        held = held._replace(repeated=held.repeated + int(m[1]), raw=f"{held.raw}\n{record.raw}")
                         continue
                     number = int(m[1]) if copy is None else int(m[1]) - 1
                     record = record._replace(text=copy or record.text, repeated=number)  # noqa: PLW2901 - as above

@@ -33,6 +33,7 @@ __all__ = [
     "is_dump_frame",
     "is_failure_frame",
     "is_page_frame",
+    "is_vmalloc_frame",
     "normalise",
     "parse_frames",
 ]
@@ -338,6 +339,7 @@ class _Sets(NamedTuple):
     dump: frozenset[str]
     failure: frozenset[str]
     page: frozenset[str]
+    vmalloc: frozenset[str]
     softirq: frozenset[str]
     interrupt: frozenset[str]
     process: frozenset[str]
@@ -355,6 +357,7 @@ def _sets() -> _Sets:
         frozenset(frames["dump"]),
         frozenset(frames["failure"]),
         frozenset(frames["plumbing"]["page"]),
+        frozenset(frames["plumbing"]["vmalloc"]),
         frozenset(frames["softirq"]),
         frozenset(frames["interrupt"]),
         frozenset(frames["process"]),
@@ -392,6 +395,11 @@ def is_failure_frame(function: str) -> bool:
 def is_page_frame(function: str) -> bool:
     """Whether a function is the page allocator's own."""
     return normalise(function) in _sets().page
+
+
+def is_vmalloc_frame(function: str) -> bool:
+    """Whether a function is vmalloc's own."""
+    return normalise(function) in _sets().vmalloc
 
 
 @dataclass(frozen=True, slots=True)

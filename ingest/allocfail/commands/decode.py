@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
     from allocfail.decoder import Decoder, Event, Options
 
 
+#: JSON escapes the controls below a blank itself.
+_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
 def dumps(document: dict[str, Any]) -> str:
-    """Return a document as one line of JSON; what UTF-8 can't carry is escaped."""
+    """Return a document as one line of JSON; what UTF-8 can't carry, or a terminal would obey, is escaped."""
     text = json.dumps(document, separators=(",", ":"))
     if "\\u" in text:
         # ASCII is faster to write, but a name in another script is better read as it is.
@@ -27,9 +32,11 @@ def dumps(document: dict[str, Any]) -> str:
         try:
             readable.encode()
         except UnicodeEncodeError:
-            return text
-        return readable
-    return text
+            return text.replace("\x7f", "\\u007f")
+        text = readable
+    if text.isprintable():
+        return text
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def common_options(command: Any) -> Any:
