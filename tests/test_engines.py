@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from engines.harness import Engine
 
 STARTER = """
@@ -62,24 +65,31 @@ def test_the_secured_engine_wants_a_password(elasticsearch_secured: Engine) -> N
     assert stranger.request("GET", "/")[0] == 401
 
 
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """Give a folder that another user may enter, which no folder of pytest's is: Elasticsearch does not run as root."""
+    with tempfile.TemporaryDirectory(prefix="allocfail-ends-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_no_end_of_the_test_run_leaves_an_elasticsearch(tmp_path: Path, number: signal.Signals) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(tmp_path)}
-    tmp_path.chmod(0o755)
+def test_no_end_of_the_test_run_leaves_an_elasticsearch(reachable: Path, number: signal.Signals) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(reachable)}
     with subprocess.Popen(
         [sys.executable, "-c", STARTER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
     ) as starter:
         assert starter.stdout is not None
         # Either it runs already, or it is still starting: both must end well.
         deadline = time.monotonic() + 60
-        while not java_below(tmp_path):
+        while not java_below(reachable):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         starter.send_signal(number)
         starter.wait(60)
     deadline = time.monotonic() + 30
-    while java_below(tmp_path) or list(tmp_path.iterdir()):
+    while java_below(reachable) or list(reachable.iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 

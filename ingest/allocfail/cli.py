@@ -63,6 +63,11 @@ def main() -> None:
 
     Exit status: 0 done, 1 not found or did not hold, 2 bad usage or unreadable input, 130 interrupted.
     """
+    if sys.stdout is None or sys.stderr is None:
+        # Closed by whoever started us (`>&-`): nothing could be said.
+        if sys.stderr is not None:
+            sys.stderr.write("allocfail: standard output is closed\n")
+        sys.exit(2)
     try:
         status = cli.main(standalone_mode=False)
         sys.stdout.flush()

@@ -104,6 +104,8 @@ def command(
             options = make_options(file=file, **told)
             for text in _rendered(file, options, form, explain=explain_fingerprint, workers=workers):
                 out.write(text)
+                if file == "-":
+                    out.flush()  # somebody may be following a live log
                 found += 1
         except (InputError, OSError) as error:
             if len(files) < 2:

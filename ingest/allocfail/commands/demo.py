@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -57,7 +59,8 @@ def command(*, down: bool, port: int | None, foreground: bool, output: str | Non
     if running and foreground:
         raise InputError(f"the demo runs in the background already, at {running.url}; allocfail demo --down stops it")
     # A stop by SIGTERM is to clean up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.default_int_handler)
     started = running or node.start(port=port, articles=True, background=not foreground, console=progress)
     try:
         _demonstrate(started, output, progress)
@@ -70,7 +73,8 @@ def command(*, down: bool, port: int | None, foreground: bool, output: str | Non
     progress.print(
         f"the node at {started.url} and the articles at {started.articles_url} stay up", highlight=False, soft_wrap=True
     )
-    progress.print("stop them with: allocfail demo --down", highlight=False)
+    program = "allocfail" if shutil.which("allocfail") else os.path.relpath(sys.argv[0])
+    progress.print(f"stop them with: {program} demo --down", highlight=False, soft_wrap=True)
 
 
 def _demonstrate(running: Node, output: str | None, progress: Console) -> None:
