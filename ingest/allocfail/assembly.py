@@ -28,8 +28,6 @@ from allocfail.trace import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from allocfail.records import Record
 
 __all__ = ["Assembler", "Dump", "OomLines", "SlabLines"]
@@ -772,10 +770,6 @@ class Assembler:
         while self._queue and self._queue[0].closed:
             ready.append(self._queue.popleft())
         return ready
-
-    def __iter__(self) -> Iterator[Dump]:
-        """Iterate over the dumps not yet handed out (for a look in a REPL)."""
-        return iter(self._queue)
 
 
 def _all_patience(dump: Dump) -> int:

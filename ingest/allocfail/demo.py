@@ -9,6 +9,7 @@ from allocfail import decoder, kb, saved_objects
 from allocfail.content import content_path
 from allocfail.engine import Engine, EngineError, connect, connection, path
 from allocfail.errors import NotFoundError
+from allocfail.fields import at
 from allocfail.install import ENTRY, install
 
 if TYPE_CHECKING:
@@ -111,16 +112,6 @@ def _search(engine: Engine) -> list[Group]:
     return list(groups.values())
 
 
-def _at(document: Mapping[str, Any], name: str) -> Any:
-    """Return a field by its dotted name; None where it is absent."""
-    value: Any = document
-    for key in name.split("."):
-        if not isinstance(value, dict) or key not in value:
-            return None
-        value = value[key]
-    return value
-
-
 def _words(value: Any) -> str:
     """Return a field's value for a person, with nothing in it that a terminal obeys."""
     if isinstance(value, bool):
@@ -132,12 +123,12 @@ def _words(value: Any) -> str:
 
 def _facts(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what the decoder found in an event, as label and value."""
-    order, pages = _at(event, "allocfail.order"), _at(event, "allocfail.pages")
+    order, pages = at(event, "allocfail.order"), at(event, "allocfail.pages")
     if order is not None:
         yield "request", f"order {order}: {pages} adjacent page{'' if pages == 1 else 's'}"
-    mask, name = _at(event, "allocfail.gfp.mask"), _at(event, "allocfail.gfp.name")
+    mask, name = at(event, "allocfail.gfp.mask"), at(event, "allocfail.gfp.name")
     if mask is not None:
-        yield "flags", f"{_words(mask)} = {_words(name)} ({_words(_at(event, 'allocfail.gfp.flags'))})"
+        yield "flags", f"{_words(mask)} = {_words(name)} ({_words(at(event, 'allocfail.gfp.flags'))})"
     for label, field in (
         ("may sleep", "allocfail.gfp.may_sleep"),
         ("context", "allocfail.trace.context"),
@@ -147,11 +138,11 @@ def _facts(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ("kernel", "host.os.kernel"),
         ("cause", "allocfail.verdict.summary"),
     ):
-        if (value := _at(event, field)) is not None:
+        if (value := at(event, field)) is not None:
             yield label, _words(value)
-    if (mode := _at(event, "allocfail.verdict.zone_reclaim_mode")) is not None:
-        yield "vm.zone_reclaim_mode", f"{_words(mode)}: {_words(_at(event, 'allocfail.verdict.zone_reclaim_reason'))}"
-    for remedy in _at(event, "allocfail.verdict.remedies") or ():
+    if (mode := at(event, "allocfail.verdict.zone_reclaim_mode")) is not None:
+        yield "vm.zone_reclaim_mode", f"{_words(mode)}: {_words(at(event, 'allocfail.verdict.zone_reclaim_reason'))}"
+    for remedy in at(event, "allocfail.verdict.remedies") or ():
         yield "what helps", _words(remedy)
 
 
@@ -164,7 +155,7 @@ def show(groups: Sequence[Group], url: str, console: Console) -> None:
     for group in groups:
         first, count = group.events[0], len(group.events)
         console.print(Rule(Text(f"group {_words(group.id)}"), align="left"))
-        console.print(Text(_words(_at(first, "allocfail.fingerprint.title")), style="bold"))
+        console.print(Text(_words(at(first, "allocfail.fingerprint.title")), style="bold"))
         facts = Table.grid(padding=(0, 2))
         facts.add_column(style="dim", no_wrap=True)
         facts.add_column()
@@ -178,10 +169,10 @@ def show(groups: Sequence[Group], url: str, console: Console) -> None:
         events = Table.grid(padding=(0, 2))
         for event in group.events:
             cells = ("@timestamp", "host.hostname", "process.name", "event.reason")
-            events.add_row(*(Text(_words(_at(event, cell) or "")) for cell in cells))
+            events.add_row(*(Text(_words(at(event, cell) or "")) for cell in cells))
         console.print(events)
         label = "read"
-        for article in _at(first, "allocfail.kb") or ():
+        for article in at(first, "allocfail.kb") or ():
             console.print()
             console.print(Text(f"{label}: {_words(article['title'])}", style="bold"))
             if article.get("why"):

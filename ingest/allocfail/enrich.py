@@ -12,6 +12,7 @@ from allocfail import facts, reading, times
 from allocfail.assembly import Assembler, Dump
 from allocfail.containers import provenance
 from allocfail.document import Options, build
+from allocfail.fields import at
 from allocfail.header import parse_header
 
 if TYPE_CHECKING:
@@ -31,23 +32,6 @@ def _limits() -> dict[str, Any]:
 def may_hold(text: str) -> bool:
     """Whether a text may hold an event: one of the words that every event has is in it."""
     return "alloc" in text or "oom-killer" in text
-
-
-def at(document: dict[str, Any], path: str) -> Any:
-    """Return the value of a field, nested or with dotted keys; None where there is none."""
-    value = document.get(path)
-    if value is not None:
-        return value
-    head, dot, rest = path.partition(".")
-    while dot:
-        inner = document.get(head)
-        if isinstance(inner, dict):
-            value = at(inner, rest)
-            if value is not None:
-                return value
-        more, dot, rest = rest.partition(".")
-        head = f"{head}.{more}"
-    return None
 
 
 def source(document: dict[str, Any], fields: list[str] | None = None) -> tuple[str, list[Dump]] | None:

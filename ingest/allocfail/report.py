@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from allocfail.fields import at
 from allocfail.terminal import printable
 
 if TYPE_CHECKING:
@@ -13,15 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 _WIDTH = 20
-
-
-def _at(document: dict[str, Any], path: str) -> Any:
-    value: Any = document
-    for key in path.split("."):
-        if not isinstance(value, dict) or key not in value:
-            return None
-        value = value[key]
-    return value
 
 
 def _row(name: str, value: object) -> str:
@@ -41,14 +33,12 @@ def render(document: dict[str, Any], *, width: int | None = None) -> str:
     mark = own["fingerprint"]
     lines = [printable(document["event"]["reason"])]
     when = document.get("@timestamp")
-    host = _at(document, "host.hostname") or _at(document, "log.syslog.hostname")
+    host = at(document, "host.hostname") or at(document, "log.syslog.hostname")
     lines.append(_row("when and where", _words(("", when or "no time in the log"), ("on", host))))
-    process = _at(document, "process.name")
+    process = at(document, "process.name")
     if process is not None:
-        lines.append(
-            _row("task", _words(("", process), ("PID", _at(document, "process.pid")), ("CPU", own.get("cpu"))))
-        )
-    kernel = _at(document, "host.os.kernel")
+        lines.append(_row("task", _words(("", process), ("PID", at(document, "process.pid")), ("CPU", own.get("cpu")))))
+    kernel = at(document, "host.os.kernel")
     if kernel is not None:
         lines.append(_row("kernel", _words(("", kernel), ("", own.get("tainted")))))
     lines += [_row("", taint) for taint in own.get("taints", ())]
@@ -58,10 +48,10 @@ def render(document: dict[str, Any], *, width: int | None = None) -> str:
         owner = f" ({own['subsystem']})" if "subsystem" in own else ""
         sure = "" if own.get("site_reliable") else ", from a trace of guesses"
         lines.append(_row("call site", f"{site}{owner}{sure}"))
-    context = _at(own, "trace.context")
+    context = at(own, "trace.context")
     if context is not None:
         lines.append(_row("context", context))
-    modules = _at(own, "trace.modules")
+    modules = at(own, "trace.modules")
     if modules:
         lines.append(_row("modules", ", ".join(modules)))
     lines += _memory(own.get("memory", {}))

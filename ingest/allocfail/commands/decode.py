@@ -32,8 +32,9 @@ def dumps(document: dict[str, Any]) -> str:
         try:
             readable.encode()
         except UnicodeEncodeError:
-            return text.replace("\x7f", "\\u007f")
-        text = readable
+            pass
+        else:
+            text = readable
     if text.isprintable():
         return text
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
