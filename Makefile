@@ -35,10 +35,10 @@ lint: $(STAMP) ## formatting, lint and types
 	$(BIN)/mypy
 
 check: $(STAMP) ## fail where a generated file is stale
-	$(BIN)/python -m allocfail.generated --check
+	$(BIN)/python -m allocfail.build --check
 
 generate: $(STAMP) ## write the generated files
-	$(BIN)/python -m allocfail.generated
+	$(BIN)/python -m allocfail.build
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .

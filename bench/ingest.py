@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import dumpgen
-from allocfail import pipelines
 from allocfail.errors import AllocfailError
+from allocfail.painless import pipelines
 from dumpgen.logs import _noise
 from engines import harness
 

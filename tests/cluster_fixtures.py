@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allocfail.engine import Engine, connect, connection, path
+from allocfail.cluster.engine import Engine, connect, connection, path
 from clusters import add, remove_all
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
-from allocfail.engine import Engine, path
-from allocfail.install import Change, Wanted
+from allocfail.cluster.engine import Engine, path
+from allocfail.cluster.install import Change, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from allocfail.decoder import Options, decode, decode_bytes
+from allocfail.logs.events import Options, decode, decode_bytes
 
 __all__ = ["YEAR", "check", "documents"]
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from allocfail import artifacts
+from allocfail.demo import artifacts
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs/images"

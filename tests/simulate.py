@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from allocfail import enrich, pipelines
-from allocfail.document import Options, build
+from allocfail.decoder import fill as enrich
+from allocfail.decoder.document import Options, build
+from allocfail.painless import pipelines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

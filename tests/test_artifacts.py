@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allocfail import artifacts
-from allocfail.artifacts import Pin
+from allocfail.demo import artifacts
+from allocfail.demo.artifacts import Pin
 from allocfail.errors import AllocfailError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from allocfail.decoder import Options, decode_bytes
+from allocfail.logs.events import Options, decode_bytes
 
 CASES = Path(__file__).parent / "cases"
 LOGS = [*sorted(CASES.glob("*.log")), Path(__file__).parents[1] / "samples" / "svn3-centos6.log"]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from allocfail.cli import COMMANDS
+from allocfail.commands.cli import COMMANDS
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "svn3-centos6.log"
 SEED = Path(__file__).parents[2] / "shared" / "seed"
@@ -50,7 +50,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 
 
 def test_help_imports_no_client_and_nothing_else_that_is_slow() -> None:
-    code = "import sys, allocfail.cli; print(sorted(m for m in sys.modules if '.' not in m))"
+    code = "import sys, allocfail.commands.cli; print(sorted(m for m in sys.modules if '.' not in m))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout.decode()
     for name in ("elasticsearch", "opensearchpy", "yaml", "rich", "markdown", "multiprocessing", "asyncio"):
         assert f"'{name}'" not in loaded

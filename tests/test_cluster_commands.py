@@ -16,7 +16,7 @@ from clusters import ROOTS, server
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allocfail.engine import Engine
+    from allocfail.cluster.engine import Engine
 
 pytest_plugins = ["cluster_fixtures"]
 

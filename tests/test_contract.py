@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from allocfail.decoder import Options, decode_bytes
-from allocfail.enrich import enrich
+from allocfail.decoder.fill import enrich
+from allocfail.logs.events import Options, decode_bytes
 
 HEADER = (
     "kworker/0:1H: page allocation failure: order:3, mode:0x40a20(GFP_ATOMIC|__GFP_COMP), "

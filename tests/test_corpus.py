@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from allocfail.decoder import decode_bytes
+from allocfail.logs.events import decode_bytes
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 ROWS = (

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from allocfail import dashboards
-from allocfail.engine import EngineError, UnreachableError, connection
+from allocfail.cluster import dashboards
+from allocfail.cluster.engine import EngineError, UnreachableError, connection
 from allocfail.errors import AllocfailError
 from clusters import Answer, actions, server
 

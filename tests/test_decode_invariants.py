@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from allocfail import report
+from allocfail.report import event as report
 from dumpgen import generate
 from dumpgen.mutate import mutate
 from invariants import check, documents

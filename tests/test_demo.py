@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from allocfail import artifacts, demo, node
 from allocfail.content import content_path
+from allocfail.demo import artifacts, demo, node
 from engines.harness import Engine
 
 if TYPE_CHECKING:

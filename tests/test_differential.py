@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import simulate
-from allocfail.decoder import decode_bytes
+from allocfail.logs.events import decode_bytes
 from dumpgen import KINDS, PREFIXES, TANGLES, generate
 from dumpgen.mutate import mutate
 

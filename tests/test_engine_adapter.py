@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allocfail.engine import BulkResult, EngineError, UnreachableError, connect, connection, path, with_url
+from allocfail.cluster.engine import BulkResult, EngineError, UnreachableError, connect, connection, path, with_url
 from allocfail.errors import InputError
 from clusters import ROOTS, server
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocfail.enrich import at, enrich, enrich_line
+from allocfail.decoder.fill import at, enrich
+from allocfail.logs.filter import enrich_line
 
 HEADER = "swapper: page allocation failure. order:1, mode:0x20"
 DUMP = (Path(__file__).parents[1] / "samples" / "svn3-centos6.log").read_text(encoding="utf-8")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocfail.fingerprint import cache_name, comm_name, fingerprint, identify, keep, safe
-from allocfail.trace import TraceBuilder, normalise, parse_frames
+from allocfail.decoder.fingerprint import cache_name, comm_name, fingerprint, identify, keep, safe
+from allocfail.decoder.trace import TraceBuilder, normalise, parse_frames
 
 GOLDEN = json.loads((Path(__file__).parent / "fingerprints.json").read_text(encoding="utf-8"))
 

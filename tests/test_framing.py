@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocfail.framing import BLANKS, Frame, _walk, frame
+from allocfail.decoder.framing import BLANKS, Frame, _walk, frame
 
 SHARED = Path(__file__).parents[1] / ".." / "shared"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from allocfail.content import content_path
-from allocfail.framing import frame
+from allocfail.decoder.framing import frame
 from test_framing import KERNEL, PREFIXES, TEXT
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocfail import facts, gfp
+from allocfail import facts
+from allocfail.decoder import gfp
+from allocfail.decoder.gfp import decode
 from allocfail.errors import InputError
-from allocfail.gfp import decode
 
 SHARED = Path(__file__).parents[2] / "shared" / "kernel"
 

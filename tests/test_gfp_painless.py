@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allocfail import facts, gfp
+from allocfail import facts
 from allocfail.content import content_path
+from allocfail.decoder import gfp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

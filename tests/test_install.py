@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from allocfail import templates
-from allocfail.engine import Engine, EngineError, connect, path
+from allocfail.cluster import templates
+from allocfail.cluster.engine import Engine, EngineError, connect, path
+from allocfail.cluster.install import ENTRY, Wanted, Wiring, install, status, uninstall, unwire
+from allocfail.cluster.managed import diff
 from allocfail.errors import AllocfailError, InputError, NotFoundError
-from allocfail.install import ENTRY, Wanted, Wiring, install, status, uninstall, unwire
-from allocfail.objects import diff
 from clusters import ARTICLE, PIPELINES, WANTED, actions, add, done, put
 
 pytest_plugins = ["cluster_fixtures"]

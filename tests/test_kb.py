@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from allocfail import kb, knowledge
+from allocfail.articles import articles as kb
 from allocfail.content import content_path
+from allocfail.decoder import knowledge
 from allocfail.errors import AllocfailError, InputError, NotFoundError
 
 BASE = "https://kb.example/x/"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allocfail import node
+from allocfail.demo import node
 from allocfail.errors import AllocfailError, InputError
 from engines.harness import Engine
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STARTER = """
 import sys, time
 from pathlib import Path
-from allocfail import node
+from allocfail.demo import node
 with node.start(data_dir=Path(sys.argv[1]), port=node.free_port()) as running:
     print(running.pid, flush=True)
     time.sleep(300)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allocfail import banner, facts, fingerprint, header, reading, trace
+from allocfail import facts
 from allocfail.content import content_path
-from allocfail.pipelines import SOURCE_LIMIT, script_facts
+from allocfail.decoder import banner, fingerprint, header, trace
+from allocfail.logs import reading
+from allocfail.painless.pipelines import SOURCE_LIMIT, script_facts
 from dumpgen import generate
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import simulate
-from allocfail import pipelines, templates
+from allocfail.cluster import templates
+from allocfail.painless import pipelines
 from dumpgen import PREFIXES, generate
 from dumpgen.prefixes import WRITERS
 

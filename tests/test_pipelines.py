@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from allocfail import facts, generated, pipelines
+from allocfail import facts
+from allocfail.build import __main__ as generated
 from allocfail.content import content_path
 from allocfail.errors import InputError
+from allocfail.painless import pipelines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allocfail.engine import Engine, EngineError, connect, connection
-from allocfail.install import ENTRY, Wiring, install, status, uninstall
-from allocfail.ship import Shipper
+from allocfail.cluster.engine import Engine, EngineError, connect, connection
+from allocfail.cluster.install import ENTRY, Wiring, install, status, uninstall
+from allocfail.cluster.ship import Shipper
 from clusters import WANTED, actions, done, put, remove_all
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from allocfail import progress
+from allocfail.logs import progress
 
 if TYPE_CHECKING:
     import pytest

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from allocfail import decoder
-from allocfail.cli import COMMANDS
-from allocfail.kb import load
+from allocfail.articles.articles import load
+from allocfail.commands.cli import COMMANDS
+from allocfail.logs import events as decoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allocfail.engine import Engine
+    from allocfail.cluster.engine import Engine
 
 pytest_plugins = ["cluster_fixtures"]
 

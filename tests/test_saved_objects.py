@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allocfail import dashboards, decoder, install, saved_objects, templates
+from allocfail.cluster import dashboards, install, saved_objects, templates
+from allocfail.cluster.engine import connect, connection
 from allocfail.content import content_path
-from allocfail.engine import connect, connection
 from allocfail.errors import InputError
+from allocfail.logs import events as decoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,9 +18,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allocfail import scan
 from allocfail.content import content_path
 from allocfail.errors import AllocfailError, InputError
+from allocfail.logs import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -416,6 +416,6 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 
 def test_importing_it_is_cheap() -> None:
     heavy = ["click", "yaml", "multiprocessing", "rich", "dataclasses", "json", "stringzilla"]
-    code = f"import sys, allocfail.scan; print(*set({heavy}) & set(sys.modules))"
+    code = f"import sys, allocfail.logs.scan; print(*set({heavy}) & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert loaded.stdout.split() == []

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allocfail import facts, scan
-from allocfail.decoder import Decoder, Event, Options, decode_bytes
+from allocfail import facts
+from allocfail.logs import scan
+from allocfail.logs.events import Decoder, Event, Options, decode_bytes
 from dumpgen import PREFIXES, TANGLES, generate
 from dumpgen.kernels import data
 from dumpgen.mutate import mutate

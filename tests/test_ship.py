@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allocfail.engine import Engine, EngineError, connect, connection, path
+from allocfail.cluster.engine import Engine, EngineError, connect, connection, path
+from allocfail.cluster.install import install
+from allocfail.cluster.ship import Shipper, event_id
 from allocfail.errors import AllocfailError
-from allocfail.install import install
-from allocfail.ship import Shipper, event_id
 from clusters import ROOTS, WANTED, server
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allocfail import kb, site
+from allocfail.articles import articles as kb
+from allocfail.articles import site
 from allocfail.errors import AllocfailError, InputError
 
 if TYPE_CHECKING:

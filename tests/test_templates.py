@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allocfail import facts, templates
-from allocfail.decoder import Options, decode_bytes
+from allocfail import facts
+from allocfail.cluster import templates
+from allocfail.logs.events import Options, decode_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

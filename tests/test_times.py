@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from allocfail.decoder.times import resolve, zone
 from allocfail.errors import InputError
-from allocfail.times import resolve, zone
 
 REFERENCE = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

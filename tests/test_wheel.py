@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from allocfail import pipelines
+from allocfail.painless import pipelines
 
 ROOT = Path(__file__).parents[1]
 CONTENT = ("kb", "pipelines", "samples", "saved_searches")
@@ -79,7 +79,7 @@ def test_wheel_holds_every_content_file_unchanged(installed: Installed) -> None:
                 name = f"allocfail/_content/{path.relative_to(ROOT).as_posix()}"
                 assert name in names
                 assert archive.read(name) == path.read_bytes()
-        assert {"allocfail/py.typed", "allocfail/opensearch.lock"} <= names
+        assert {"allocfail/py.typed", "allocfail/demo/opensearch.lock"} <= names
         assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
         assert [name for name in names if name.endswith("dist-info/licenses/LICENSE")]
 
@@ -121,7 +121,7 @@ def test_zone_reclaim(installed: Installed) -> None:
 
 
 def test_demo_finds_its_sample(installed: Installed) -> None:
-    code = "from allocfail import demo; print(len(list(demo._messages())))"
+    code = "from allocfail.demo import demo; print(len(list(demo._messages())))"
     out = subprocess.check_output([str(installed.bin / "python3"), "-c", code], cwd=installed.empty, text=True)
     assert out.strip() == "2"
 
@@ -134,6 +134,6 @@ def test_pipelines_and_saved_objects(installed: Installed, product: str) -> None
     wanted = pipelines.generate()
     for path in built:
         assert path.read_text(encoding="utf-8") == wanted[f"pipelines/generated/{product}/{path.name}"]
-    code = f"from allocfail import dashboards; print(len(dashboards.objects({product!r})))"
+    code = f"from allocfail.cluster import dashboards; print(len(dashboards.objects({product!r})))"
     out = subprocess.check_output([str(installed.bin / "python3"), "-c", code], cwd=installed.empty, text=True)
     assert int(out) >= 2

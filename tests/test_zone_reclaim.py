@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from allocfail import kb, zone_reclaim
+from allocfail.articles import articles as kb
+from allocfail.articles import zone_reclaim
 from allocfail.errors import InputError, NotFoundError
 
 

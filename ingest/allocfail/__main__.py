@@ -1,6 +1,6 @@
 """``python -m allocfail`` is the command ``allocfail``."""
 
-from allocfail.cli import main
+from allocfail.commands.cli import main
 
 if __name__ == "__main__":
     main()

@@ -36,7 +36,7 @@ def compile_facts() -> str:
     """Return what ``compiled.json`` has to hold: every fact file under its name, and the articles' front matter."""
     import yaml  # noqa: PLC0415 - only the generator reads YAML
 
-    from allocfail import kb  # noqa: PLC0415 - as above
+    from allocfail.articles import articles as kb  # noqa: PLC0415 - as above
 
     facts: dict[str, Any] = {}
     for path in sorted(content_path("kb/facts").glob("*.yml")):

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from allocfail import artifacts, node
+from allocfail.demo import artifacts, node
 from allocfail.errors import AllocfailError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from allocfail.errors import AllocfailError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from allocfail.engine import Connection, Engine
-    from allocfail.install import Change, Wanted
+    from allocfail.cluster.engine import Connection, Engine
+    from allocfail.cluster.install import Change, Wanted
 
 __all__ = ["connection_options", "format_option", "open_engine", "tell", "wanted_content"]
 
@@ -48,7 +48,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         timeout: float,
         **rest: Any,
     ) -> Any:
-        from allocfail.engine import connection
+        from allocfail.cluster.engine import connection
 
         where = connection(
             url,
@@ -79,7 +79,7 @@ def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def open_engine(where: Connection) -> Engine:
     """Connect, and say on stderr when nobody checks who answers."""
-    from allocfail.engine import connect
+    from allocfail.cluster.engine import connect
 
     if where.insecure and where.url.startswith("https:"):
         click.echo("allocfail: --insecure: whoever answers is trusted", err=True)
@@ -88,8 +88,9 @@ def open_engine(where: Connection) -> Engine:
 
 def wanted_content(product: str, kb_url: str | None) -> Wanted:
     """Return what is installed into a cluster of ``product``; ``kb_url`` is where the articles can be read."""
-    from allocfail import kb, pipelines
-    from allocfail.install import Wanted
+    from allocfail.articles import articles as kb
+    from allocfail.cluster.install import Wanted
+    from allocfail.painless import pipelines
 
     base = kb.base_url(kb_url)
     return Wanted(pipelines.build(product, kb_url=base), [kb.document(article, base) for article in kb.load()])

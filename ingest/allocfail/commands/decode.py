@@ -16,7 +16,7 @@ from allocfail.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allocfail.decoder import Decoder, Event, Options
+    from allocfail.logs.events import Decoder, Event, Options
 
 
 #: JSON escapes the controls below a blank itself.
@@ -60,16 +60,16 @@ def make_options(
     """Return the decoder's options; raises :class:`InputError` for what makes no sense."""
     from datetime import UTC, datetime
 
-    from allocfail.options import Options
+    from allocfail.decoder.options import Options
     from allocfail.urls import base_url
 
     if kernel is not None:
-        from allocfail.gfp import parse_release
+        from allocfail.decoder.gfp import parse_release
 
         if parse_release(kernel) is None:
             raise InputError(f"not a kernel release: {kernel}")
     if timezone != "UTC":
-        from allocfail import times
+        from allocfail.decoder import times
 
         times.zone(timezone)
     reference = None
@@ -124,13 +124,14 @@ def command(
 
 def _rendered(file: str, options: Options, form: str, *, explain: bool, workers: int | None) -> Iterator[bytes]:
     """Yield what every event of a file looks like; decoder and rendering run where the scanner wants them."""
-    from allocfail import facts, scan
-    from allocfail.progress import Bar
+    from allocfail import facts
+    from allocfail.logs import scan
+    from allocfail.logs.progress import Bar
 
     def decoder() -> Decoder:
         import gc
 
-        from allocfail.decoder import Decoder
+        from allocfail.logs.events import Decoder
 
         # An event is some thousand objects without a cycle: collecting less often saves a tenth of the time.
         gc.set_threshold(200_000, 100, 100)
@@ -142,7 +143,7 @@ def _rendered(file: str, options: Options, form: str, *, explain: bool, workers:
             return _explained(event, options, form).encode("utf-8", "replace")
         if form == "ndjson":
             return (dumps(event.document) + "\n").encode()
-        from allocfail import report
+        from allocfail.report import event as report
 
         return (report.render(event.document, width=width) + "\n").encode("utf-8", "replace")
 
@@ -153,7 +154,7 @@ def _rendered(file: str, options: Options, form: str, *, explain: bool, workers:
 
 
 def _explained(event: Event, options: Options, form: str) -> str:
-    from allocfail.document import explain
+    from allocfail.decoder.document import explain
     from allocfail.terminal import printable
 
     frames = explain(event.dump, options)

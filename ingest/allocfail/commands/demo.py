@@ -16,7 +16,7 @@ from allocfail.errors import AllocfailError, InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from allocfail.node import Node
+    from allocfail.demo.node import Node
 
 __all__ = ["command"]
 
@@ -45,7 +45,7 @@ def command(*, down: bool, port: int | None, foreground: bool, output: str | Non
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
     from rich.console import Console
 
-    from allocfail import node
+    from allocfail.demo import node
 
     progress = Console(stderr=True)
     running = node.find_running()
@@ -80,7 +80,8 @@ def command(*, down: bool, port: int | None, foreground: bool, output: str | Non
 def _demonstrate(running: Node, output: str | None, progress: Console) -> None:
     from rich.console import Console
 
-    from allocfail import demo, kb
+    from allocfail.articles import articles as kb
+    from allocfail.demo import demo
 
     with progress.status("installing and searching"):
         groups = demo.run(running.url, kb.base_url(running.articles_url))
@@ -96,7 +97,7 @@ def _stay(running: Node, progress: Console) -> None:
     """Wait for Ctrl-C, which ends as an interrupt does; a node that ends by itself is an error."""
     from time import sleep
 
-    from allocfail import node
+    from allocfail.demo import node
 
     progress.print(
         f"the node is at {running.url}, the articles are at {running.articles_url}", highlight=False, soft_wrap=True

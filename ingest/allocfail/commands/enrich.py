@@ -24,7 +24,7 @@ def command(file: str, fields: tuple[str, ...], **told: Any) -> None:
     Example:
       allocfail enrich < documents.ndjson > enriched.ndjson
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail import enrich
+    from allocfail.logs import filter as filter_
 
     options = make_options(file=None, **told)
     out = sys.stdout.buffer
@@ -40,7 +40,7 @@ def command(file: str, fields: tuple[str, ...], **told: Any) -> None:
     with click.open_file(file, "rb") as stream:
         for line in stream:
             number += 1
-            out.write(enrich.enrich_line(line, options, complain, fields=wanted))
+            out.write(filter_.enrich_line(line, options, complain, fields=wanted))
             if number & 1023 == 0:
                 out.flush()
     out.flush()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from allocfail import facts, gfp
+from allocfail import facts
+from allocfail.decoder import gfp
 from allocfail.errors import InputError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from allocfail.commands.cluster import connection_options, format_option, open_e
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from allocfail.engine import Connection
-    from allocfail.install import Change
+    from allocfail.cluster.engine import Connection
+    from allocfail.cluster.install import Change
 
 __all__ = ["command"]
 
@@ -62,9 +62,9 @@ def command(
       allocfail install --url http://127.0.0.1:9200 --index app-logs
       allocfail install --url https://es:9200 --api-key @key.txt --hook logs@custom
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail import dashboards
-    from allocfail.engine import with_url
-    from allocfail.install import Wiring, install
+    from allocfail.cluster import dashboards
+    from allocfail.cluster.engine import with_url
+    from allocfail.cluster.install import Wiring, install
 
     with open_engine(where) as engine:
         changes: Iterable[Change] = install(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from allocfail import kb
+from allocfail.articles import articles as kb
 from allocfail.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def build(folder: Path) -> None:
     Example:
       allocfail kb build -o /srv/www/kb
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail import site
+    from allocfail.articles import site
 
     written, gone = site.build(folder)
     removed = f", removed {len(gone)}" if gone else ""
@@ -173,7 +173,7 @@ def serve(host: str, port: int) -> None:
     Example:
       allocfail kb serve --port 8765
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail import site
+    from allocfail.articles import site
 
     with site.Server(host, port) as server:
         click.echo(f"serving {len(server.site)} pages on {server.url} (Ctrl-C ends)", err=True)
@@ -193,7 +193,7 @@ def lookup(form: str | None, url: str | None) -> None:
     Example:
       dmesg | allocfail kb lookup
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail.lookup import lookup as found_in
+    from allocfail.articles.lookup import lookup as found_in
 
     base = kb.base_url(url)
     stream = sys.stdin.buffer

@@ -26,8 +26,8 @@ def build(engine: str, output: str | None, kb_url: str | None) -> None:
     Example:
       allocfail pipelines build --engine opensearch -o build/
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail import pipelines
-    from allocfail.kb import base_url
+    from allocfail.articles.articles import base_url
+    from allocfail.painless import pipelines
 
     built = pipelines.build(engine, kb_url=base_url(kb_url))
     if output is None:

@@ -11,7 +11,7 @@ import click
 from allocfail.commands.cluster import connection_options, format_option, open_engine
 
 if TYPE_CHECKING:
-    from allocfail.engine import Connection
+    from allocfail.cluster.engine import Connection
 
 __all__ = ["command"]
 
@@ -48,11 +48,12 @@ def command(
       allocfail ship /var/log/kern.log --url http://127.0.0.1:9200
       journalctl -k -o json | allocfail ship - --url https://es:9200 --api-key @key.txt
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail import kb, templates
-    from allocfail.decoder import Options, decode
+    from allocfail.articles import articles as kb
+    from allocfail.cluster import templates
+    from allocfail.cluster.ship import Shipper
     from allocfail.errors import InputError
-    from allocfail.inputs import open_input
-    from allocfail.ship import Shipper
+    from allocfail.logs.events import Options, decode
+    from allocfail.logs.inputs import open_input
 
     if index_name is not None and data_stream is not None:
         raise InputError("give --index-name or --data-stream, not both")

@@ -9,7 +9,7 @@ import click
 from allocfail.commands.cluster import connection_options, format_option, open_engine, tell, wanted_content
 
 if TYPE_CHECKING:
-    from allocfail.engine import Connection
+    from allocfail.cluster.engine import Connection
 
 __all__ = ["command"]
 
@@ -29,7 +29,7 @@ def command(*, where: Connection, kb_url: str | None, with_diff: bool, output: s
     Example:
       allocfail status --url http://127.0.0.1:9200
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail.install import status
+    from allocfail.cluster.install import status
 
     with open_engine(where) as engine:
         click.echo(f"{where.url}: {engine.product} {engine.version}", err=True)

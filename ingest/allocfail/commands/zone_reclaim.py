@@ -26,7 +26,7 @@ def command(context: click.Context, value: str, kernel: str | None, form: str | 
     Example:
       allocfail zone-reclaim 3 --kernel 2.6.32-431.el6.x86_64
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail import zone_reclaim
+    from allocfail.articles import zone_reclaim
 
     number = zone_reclaim.parse_value(value)
     document = zone_reclaim.explain(number, kernel) if kernel is not None else zone_reclaim.explain_all(number)

@@ -1,0 +1,1 @@
+"""Writes and checks the generated files: ``python -m allocfail.build``."""

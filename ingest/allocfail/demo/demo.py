@@ -1,0 +1,195 @@
+"""The demonstration: install into a node, send the sample log through the pipeline, search it back, show it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from allocfail.articles import articles as kb
+from allocfail.cluster import saved_objects
+from allocfail.cluster.engine import Engine, EngineError, connect, connection, path
+from allocfail.cluster.install import ENTRY, install
+from allocfail.content import content_path
+from allocfail.decoder.fields import at
+from allocfail.errors import NotFoundError
+from allocfail.logs import events as decoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rich.console import Console
+
+__all__ = ["INDEX", "Group", "run", "show"]
+
+#: Where the demo's events go: below the name that the index template and the data view match.
+INDEX = "allocfail-events-demo"
+_SAMPLE = "samples/svn3-centos6.log"
+_TAG = "kernel-allocation-failure"
+#: Alias of the index in which OpenSearch Dashboards keeps saved objects (its setting ``opensearchDashboards.index``).
+_DASHBOARDS = ".kibana"
+
+
+class Group(NamedTuple):
+    """One group of the search result: events with the same fingerprint."""
+
+    id: str
+    events: list[dict[str, Any]]
+    """Their documents, as the engine holds them, oldest first."""
+
+
+def _messages() -> Iterator[str]:
+    """Yield the sample log cut into one dump a text, undecoded, as a shipper that joins lines delivers it."""
+    for event in decoder.decode_bytes(content_path(_SAMPLE).read_bytes()):
+        yield event.document["event"]["original"]
+
+
+def run(url: str, kb_url: str) -> list[Group]:
+    """Install all into the cluster at ``url``, send the sample log through the pipeline, and return what is found.
+
+    ``kb_url`` is where the articles are served. Running it again changes nothing. Raises
+    :class:`allocfail.errors.AllocfailError` where the cluster refuses a step or the search finds nothing.
+    """
+    from allocfail.commands.cluster import wanted_content  # noqa: PLC0415 - its imports are for this step alone
+
+    with connect(connection(url)) as engine:
+        for _ in install(engine, wanted_content(engine.product, kb_url)):
+            pass
+        _data_view(engine)
+        _ingest(engine)
+        return _search(engine)
+
+
+def _data_view(engine: Engine) -> None:
+    """Put data view and saved search where OpenSearch Dashboards keeps such objects in the cluster it is pointed at.
+
+    Nothing else listens in the demo; with a Dashboards running, ``install --dashboards-url`` imports them instead.
+    """
+    if engine.request("GET", path("_alias", _DASHBOARDS), missing_ok=True) is None:
+        body = {
+            "aliases": {_DASHBOARDS: {}},
+            "mappings": {"dynamic": False, "properties": {"type": {"type": "keyword"}}},
+            "settings": {"number_of_shards": 1, "number_of_replicas": 0},
+        }
+        engine.request("PUT", path(_DASHBOARDS + "_1"), body)
+    for item in saved_objects.build(engine.product):
+        kind = item["type"]
+        source = {"type": kind, kind: item["attributes"]} | {
+            key: item[key] for key in ("references", "migrationVersion") if key in item
+        }
+        engine.request("PUT", path(_DASHBOARDS, "_doc", f"{kind}:{item['id']}") + "?refresh=true", source)
+
+
+def _ingest(engine: Engine) -> None:
+    actions = [
+        {
+            "_op_type": "index",
+            "_index": INDEX,
+            # Its text is its name: sent again, a dump takes its own place.
+            "_id": hashlib.sha256(message.encode()).hexdigest()[:40],
+            "pipeline": ENTRY,
+            "_source": {"message": message, "log": {"file": {"path": content_path(_SAMPLE).name}}},
+        }
+        for message in _messages()
+    ]
+    for result in engine.bulk(actions):
+        if result.status >= 300:
+            raise EngineError(f"the sample log was not indexed: {result.reason} ({result.status} {result.kind})")
+    engine.request("POST", path(INDEX, "_refresh"))
+
+
+def _search(engine: Engine) -> list[Group]:
+    """Search as a saved search does: by tag, newest group first."""
+    query = {
+        "query": {"bool": {"filter": [{"term": {"tags": _TAG}}, {"exists": {"field": "allocfail.fingerprint.id"}}]}},
+        "sort": [{"@timestamp": "asc"}],
+        "size": 100,
+    }
+    groups: dict[str, Group] = {}
+    for hit in engine.request("POST", path(INDEX, "_search"), query)["hits"]["hits"]:
+        event = hit["_source"]
+        name = event["allocfail"]["fingerprint"]["id"]
+        groups.setdefault(name, Group(name, [])).events.append(event)
+    if not groups:
+        raise NotFoundError("the pipeline found no event in the sample log")
+    return list(groups.values())
+
+
+def _words(value: Any) -> str:
+    """Return a field's value for a person, with nothing in it that a terminal obeys."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_words, value)) or "none"
+    return kb.printable(str(value))
+
+
+def _facts(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the decoder found in an event, as label and value."""
+    order, pages = at(event, "allocfail.order"), at(event, "allocfail.pages")
+    if order is not None:
+        yield "request", f"order {order}: {pages} adjacent page{'' if pages == 1 else 's'}"
+    mask, name = at(event, "allocfail.gfp.mask"), at(event, "allocfail.gfp.name")
+    if mask is not None:
+        yield "flags", f"{_words(mask)} = {_words(name)} ({_words(at(event, 'allocfail.gfp.flags'))})"
+    for label, field in (
+        ("may sleep", "allocfail.gfp.may_sleep"),
+        ("context", "allocfail.trace.context"),
+        ("call site", "allocfail.site"),
+        ("subsystem", "allocfail.subsystem"),
+        ("modules", "allocfail.trace.modules"),
+        ("kernel", "host.os.kernel"),
+        ("cause", "allocfail.verdict.summary"),
+    ):
+        if (value := at(event, field)) is not None:
+            yield label, _words(value)
+    if (mode := at(event, "allocfail.verdict.zone_reclaim_mode")) is not None:
+        yield "vm.zone_reclaim_mode", f"{_words(mode)}: {_words(at(event, 'allocfail.verdict.zone_reclaim_reason'))}"
+    for remedy in at(event, "allocfail.verdict.remedies") or ():
+        yield "what helps", _words(remedy)
+
+
+def show(groups: Sequence[Group], url: str, console: Console) -> None:
+    """Print search results for a person: each group with its events, what was decoded, and the articles."""
+    from rich.rule import Rule  # noqa: PLC0415 - only where it prints
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    for group in groups:
+        first, count = group.events[0], len(group.events)
+        console.print(Rule(Text(f"group {_words(group.id)}"), align="left"))
+        console.print(Text(_words(at(first, "allocfail.fingerprint.title")), style="bold"))
+        facts = Table.grid(padding=(0, 2))
+        facts.add_column(style="dim", no_wrap=True)
+        facts.add_column()
+        before = ""
+        for label, value in _facts(first):
+            facts.add_row("" if label == before else label, Text(value))
+            before = label
+        console.print(facts)
+        console.print()
+        console.print(Text(f"{count} event{'' if count == 1 else 's'}", style="bold"))
+        events = Table.grid(padding=(0, 2))
+        for event in group.events:
+            cells = ("@timestamp", "host.hostname", "process.name", "event.reason")
+            events.add_row(*(Text(_words(at(event, cell) or "")) for cell in cells))
+        console.print(events)
+        label = "read"
+        for article in at(first, "allocfail.kb") or ():
+            console.print()
+            console.print(Text(f"{label}: {_words(article['title'])}", style="bold"))
+            if article.get("why"):
+                console.print(Text(_words(article["why"])))
+            # A link stays in one piece, however narrow the terminal.
+            console.print(Text(_words(article["url"]), style="cyan underline"), soft_wrap=True)
+            label = "also"
+    console.print(Rule())
+    query = f'{{"query":{{"term":{{"tags":"{_TAG}"}}}}}}'
+    console.print(Text("search it yourself:", style="dim"))
+    command = f"curl -s '{url}/{INDEX}/_search?pretty' -H 'Content-Type: application/json' -d '{query}'"
+    console.print(Text(f"  {command}"), soft_wrap=True)
+    console.print(
+        Text("data view and saved search are in .kibana; an OpenSearch Dashboards that runs already gets them by:"),
+        style="dim",
+        soft_wrap=True,
+    )
+    console.print(Text(f"  allocfail install --url {url} --dashboards-url http://127.0.0.1:5601"), soft_wrap=True)

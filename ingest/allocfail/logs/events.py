@@ -1,0 +1,62 @@
+"""Logs in, events out: reading, assembly and document in one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from allocfail.decoder.assembly import Assembler, Dump
+from allocfail.decoder.document import Options, build
+from allocfail.logs import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Decoder", "Event", "Options", "decode", "decode_bytes"]
+
+
+class Event(NamedTuple):
+    """One event of a log."""
+
+    offset: int
+    """Byte offset of its first line."""
+    document: dict[str, Any]
+    dump: Dump
+
+
+class Decoder:
+    """Decodes one log, a stretch of lines after the other; the memory it takes is bounded."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        """Begin with nothing open."""
+        self._options = options or Options()
+        self._assembler = Assembler()
+
+    @property
+    def oldest(self) -> int | None:
+        """Offset of the oldest line that may still become part of an event, None where there is none."""
+        return self._assembler.oldest
+
+    def decode(self, chunks: Iterable[bytes], offset: int = 0) -> Iterator[Event]:
+        """Decode a stretch of whole lines that begins at ``offset``; give the events that it ended."""
+        options = self._options
+        feed = self._assembler.feed
+        for record in reading.records(chunks, offset=offset):
+            for dump in feed(record):
+                yield Event(dump.records[0].offset, build(dump, options), dump)
+
+    def close(self) -> Iterator[Event]:
+        """Take the end of the log; give the events still open."""
+        for dump in self._assembler.close():
+            yield Event(dump.records[0].offset, build(dump, self._options), dump)
+
+
+def decode(chunks: Iterable[bytes], options: Options | None = None) -> Iterator[Event]:
+    """Decode a whole log given in chunks of any size; events come in the order in which they began."""
+    decoder = Decoder(options)
+    yield from decoder.decode(chunks)
+    yield from decoder.close()
+
+
+def decode_bytes(data: bytes, options: Options | None = None) -> list[Event]:
+    """Decode a log that is in memory."""
+    return list(decode([data], options))

@@ -1,0 +1,1 @@
+"""The ingest pipelines: made from their definitions, Painless and the facts."""
