@@ -7,9 +7,9 @@ walk in a language without regular expressions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["COMM_BYTES", "Header", "continue_header", "parse_header"]
+__all__ = ["COMM_BYTES", "Header", "continue_header", "is_comm", "parse_header", "trimmed", "utf8_length"]
 
 #: TASK_COMM_LEN is 16 with the terminating NUL (include/linux/sched.h, all releases).
 COMM_BYTES = 15
@@ -71,12 +71,16 @@ def _hex_end(text: str, at: int) -> int:
     return end
 
 
-def _comm(text: str) -> str | None:
-    """Return the process name, or None where it can't be one (empty, or longer than the kernel keeps)."""
+def is_comm(text: str) -> bool:
+    """Whether a text can be a process name: not empty, and no longer than the kernel keeps."""
     if not text or len(text) > COMM_BYTES:
-        return None
-    # At most 15 characters here, so the encoding is cheap; a name is counted in bytes.
-    return text if text.isascii() or len(text.encode("utf-8", "surrogatepass")) <= COMM_BYTES else None
+        return False
+    return text.isascii() or utf8_length(text) <= COMM_BYTES
+
+
+def utf8_length(text: str) -> int:
+    """Return how many bytes of UTF-8 a text has; a lone surrogate counts as three."""
+    return sum(1 if c < "\x80" else 2 if c < "\u0800" else 3 if c < "\U00010000" else 4 for c in text)
 
 
 def _mask(text: str, at: int) -> tuple[str | None, str | None, int]:
@@ -145,8 +149,9 @@ def _page(text: str) -> Header | None:
     at = text.find("page allocation ")
     while at >= 0:
         if at >= 2 and text[at - 2 : at] == ": ":
-            comm = _comm(text[: at - 2])
-            if comm is not None:
+            # Without a name: what stood in front of the words could not be told from a prefix.
+            comm = text[: at - 2] or None
+            if comm is None or is_comm(comm):
                 header = _page_tail(text, at + 16, comm)
                 if header is not None:
                     return header
@@ -154,7 +159,7 @@ def _page(text: str) -> Header | None:
     return None
 
 
-def _page_tail(text: str, at: int, comm: str) -> Header | None:
+def _page_tail(text: str, at: int, comm: str | None) -> Header | None:
     stalled = None
     colon = False
     if text.startswith("failure. order:", at) or text.startswith("failure: order:", at):
@@ -192,19 +197,21 @@ def _vmalloc(text: str) -> Header | None:
     at = text.find("vmalloc")
     while at >= 0:
         comm = None
+        named = False
         good = at == 0
         if at >= 2 and text[at - 2 : at] == ": ":
-            comm = _comm(text[: at - 2])
-            good = comm is not None
+            comm = text[: at - 2] or None
+            good = comm is None or is_comm(comm)
+            named = True
         if good:
-            header = _vmalloc_tail(text, at, comm)
+            header = _vmalloc_tail(text, at, comm, named=named)
             if header is not None:
                 return header
         at = text.find("vmalloc", at + 1)
     return None
 
 
-def _vmalloc_tail(text: str, at: int, comm: str | None) -> Header | None:
+def _vmalloc_tail(text: str, at: int, comm: str | None, *, named: bool) -> Header | None:
     kind = "vmalloc_allocation_failure"
     page_order = None
     allocated = None
@@ -225,7 +232,7 @@ def _vmalloc_tail(text: str, at: int, comm: str | None) -> Header | None:
         if end == start or not text.startswith(" bytes", end):
             return None
         size, reason, end = text[start:end], "allocation failure", end + 6
-    elif text.startswith("vmalloc error: size ", at) and comm is not None:
+    elif text.startswith("vmalloc error: size ", at) and named:
         start = at + 20
         end = _number(text, start)
         if end == start or not text.startswith(", ", end):
@@ -257,7 +264,7 @@ def _vmalloc_tail(text: str, at: int, comm: str | None) -> Header | None:
         return None
     if end < len(text) and text[end] not in ",[ ":
         return None
-    if comm is None:
+    if not named:
         return Header(kind, size=size, allocated=allocated, reason=reason, precursor=True) if end == len(text) else None
     if not text.startswith(", mode:", end):
         return Header(kind, comm, size=size, allocated=allocated, reason=reason, page_order=page_order, colon=True)
@@ -328,11 +335,12 @@ def _oom(text: str) -> Header | None:
     if at < 0:
         return None
     if at > 0:
-        if at < 9 or text[at - 9 : at] != " invoked ":
+        if text.startswith("invoked ") and at == 8:
+            comm = None
+        elif at < 9 or text[at - 9 : at] != " invoked " or not is_comm(text[: at - 9]):
             return None
-        comm = _comm(text[: at - 9])
-        if comm is None:
-            return None
+        else:
+            comm = text[: at - 9]
     mode, names, end = _mask(text, at + 21)
     if mode is None:
         return None
@@ -383,8 +391,6 @@ def parse_header(text: str) -> Header | None:
 
 def continue_header(header: Header, text: str) -> Header | None:
     """Complete a header that the kernel printed in pieces (4.9 to 4.14) by the next piece; None if ``text`` is none."""
-    from dataclasses import replace  # noqa: PLC0415 - rare, and slow to import
-
     if header.mode is None and header.torn and text.startswith((", mode:", "mode:", "0x")):
         at = text.find(":") + 1 if "mode:" in text[:7] else 0
         mode, names, end = _mask(text, at)
@@ -393,3 +399,16 @@ def continue_header(header: Header, text: str) -> Header | None:
         nodemask, cpuset, mems = _places(text, end)
         return replace(header, mode=mode, names=names, nodemask=nodemask, cpuset=cpuset, mems_allowed=mems, torn=False)
     return None
+
+
+def trimmed(header: Header, text: str) -> Header:
+    """Return a header without the values that the cut end of its line may have taken part of."""
+    if header.names is not None and not text.endswith(")") and text.endswith(header.names):
+        return replace(header, names=None, torn=True)
+    if header.mems_allowed is not None and text.endswith(header.mems_allowed):
+        return replace(header, mems_allowed=None)
+    if header.mode is not None and text.endswith(header.mode):
+        return replace(header, mode=None, torn=True)
+    if header.mode is None and header.order is not None and text.endswith(f"order:{header.order}"):
+        return replace(header, order=None)
+    return header

@@ -11,15 +11,38 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from allocfail.decoder.containers import EXPORT_START, Export, open_json
-from allocfail.decoder.framing import BLANKS, Frame, frame
+from allocfail.decoder.containers import EXPORT_START, Export, ObjectLines, open_json
+from allocfail.decoder.framing import BLANKS, FIRST, LAST, MIDDLE, WHOLE, Frame, frame
+from allocfail.decoder.mail import QuotedPrintable
+from allocfail.decoder.prefixes import Prefixes, has_words
 from allocfail.decoder.records import Origin, Record
 from allocfail.decoder.wrapping import Wrapping
 
 if TYPE_CHECKING:
     from allocfail.decoder.containers import Opened
 
-__all__ = ["Joiner", "clean", "read_line", "read_text", "split_line"]
+__all__ = ["Joiner", "Untangler", "clean", "read_text"]
+
+#: A record, and the length of its prefix: -1 of what came in a container.
+Piece = tuple[Record, int]
+
+#: A text without line ends is a dump whose line ends are lost from this many characters and frames on.
+_GLUED_LENGTH = 240
+_GLUED_FRAMES = 2
+_DATE = r"(?:[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})"
+_STAMP = r"\[ *[0-9]{1,12}\.[0-9]{6}\]"
+_DATED = re.compile(rf"(?:<[0-9]+>)?{_DATE}").match
+_STAMPED = re.compile(rf"(?:<[0-9]+>)?{_STAMP}").match
+_GLUED_DATES = re.compile(rf"[ \t]+(?=(?:<[0-9]+>)?{_DATE})")
+_GLUED_STAMPS = re.compile(rf"[ \t]+(?=(?:<[0-9]+>)?{_STAMP})")
+#: What the lines of a dump begin with; a blank in front of one of these was a line end.
+_GLUED_LINES = re.compile(
+    r"[ \t]+(?=CPU: [0-9]+ (?:UID: [0-9]+ )?PID: |Pid: [0-9]+, comm: |Hardware name: |Workqueue: |Call [Tt]race:|Backtrace:"
+    r"|Mem-[Ii]nfo:|</?[A-Z]{3,4}>|(?:\[<[0-9a-f]{8,16}>\] )(?:\? )?[A-Za-z_.$]|(?:\? )?[A-Za-z_.$][A-Za-z0-9_.$]*\+0x[0-9a-f]+/0x"
+    r"|(?:in)?active_(?:anon|file):[0-9]+ |active_anon:[0-9]|unevictable:[0-9]+ |slab_reclaimable:[0-9]+ |mapped:[0-9]+ "
+    r"|free:[0-9]+ |Node [0-9]+ [A-Za-z]|(?:DMA|DMA32|Normal|HighMem|Movable)(?: free|: [0-9]+\*)|lowmem_reserve\[\]:"
+    r"|[0-9]+ total pagecache|[0-9]+ pages |Free swap|Total swap|Swap cache|RIP: |RSP: |RAX: |Code: |cache: |node [0-9]+: slabs)"
+)
 
 _LINE_ENDS = re.compile(r"#012|\\r\\n|\\{1,2}n|\\x0a|<[bB][rR] ?/?>|\r?\n|\r")
 _LINE_ENDS_LIKELY = re.compile(r"[\\#\r\n]|<[bB][rR]").search
@@ -35,6 +58,24 @@ _INDENT = frozenset(" \t\u00a0")
 _new = tuple.__new__  # a named tuple's own constructor takes twice as long
 
 _REPEATED = re.compile(r"(?:last )?message repeated ([0-9]{1,9}) times(?:: \[ ?(.*?)\]?)?$").match
+
+
+def _goes_on(held: Record, record: Record) -> bool:
+    """Whether a piece of a line that was cut is followed by the next one."""
+    return (
+        held.part in (FIRST, MIDDLE)
+        and record.part in (MIDDLE, LAST)
+        and record.uptime in (None, held.uptime)
+        and record.host in (None, held.host)
+    )
+
+
+def _one(held: Record, record: Record) -> Record:
+    """Join two pieces of a line that was cut."""
+    blanks = held.rest[len(held.rest.rstrip(BLANKS)) :]
+    text = (held.text + blanks + record.rest).strip(BLANKS)
+    part = WHOLE if record.part == LAST else MIDDLE
+    return held._replace(text=text, raw=held.raw + "\n" + record.raw, part=part, rest=record.rest)
 
 
 class Joiner:
@@ -55,6 +96,9 @@ class Joiner:
         held = self._held
         before = self._before
         if held is not None:
+            if held.part != WHOLE and _goes_on(held, record):
+                self._held = _one(held, record)
+                return None
             if start == 0 and before >= 0:
                 framed = before > 0
                 kmsg = framed and held.origin is not None and held.origin.provenance is not None
@@ -98,95 +142,173 @@ class Joiner:
         return self._held
 
 
+class Untangler:
+    """Takes the physical lines of one log, in order, and gives the records of each, with the length of its prefix.
+
+    The length is -1 of what came in a container.
+    """
+
+    def __init__(self) -> None:
+        """Begin outside of everything."""
+        self.prefixes = Prefixes()
+        self._export = Export()
+        self._object = ObjectLines()
+        self._quoted = QuotedPrintable()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the next line may go on with something that was begun."""
+        return self._export.active or self._object.active or self._quoted.active
+
+    def feed(self, line: str, offset: int) -> list[Piece]:
+        """Take one line, without its end."""
+        if self._export.active or line.startswith(EXPORT_START):
+            if self._export.feed(line, offset):
+                return []
+            # The empty line behind an entry, or something that is none.
+            return self.exported(self._export) + (self.feed(line, offset) if line else [])
+        if self._object.active or self._object.begins(line):
+            return self._collected(line, offset)
+        return self._decoded(line, offset)
+
+    def close(self) -> list[Piece]:
+        """Take the end of the log."""
+        found: list[Piece] = []
+        for line, offset in self._object.give_up():
+            found += self._decoded(line, offset)
+        held = self._quoted.close()
+        if held is not None:
+            found += self.line(held.text, held.offset, held.raw)
+        return found + (self.exported(self._export) if self._export.active else [])
+
+    def exported(self, export: Export) -> list[Piece]:
+        """Return the records of an entry of a journal export, which ends here."""
+        opened = export.end()
+        return [] if opened is None else self._split(opened.text, export.offset, opened)
+
+    def _collected(self, line: str, offset: int) -> list[Piece]:
+        """Take a line of a JSON object that is printed over several."""
+        if not self._object.feed(line, offset):
+            return []
+        opened = self._object.opened()
+        if opened is not None:
+            return self._split(opened.text, self._object.offset, opened)
+        found: list[Piece] = []
+        for each, at in self._object.give_up():
+            found += self._decoded(each, at)
+        return found
+
+    def _decoded(self, line: str, offset: int) -> list[Piece]:
+        """Take a line that may be a mail's in quoted-printable."""
+        if not self._quoted.active and "=" not in line:
+            return self.line(line, offset, None)
+        found: list[Piece] = []
+        for whole in self._quoted.feed(line, offset):
+            found += self.line(whole.text, whole.offset, whole.raw)
+        return found
+
+    def line(self, text: str, offset: int, raw: str | None) -> list[Piece]:
+        """Make records of one line; ``raw`` is how it stood in the log, where that is something else."""
+        opened = open_json(text) if "{" in text or '"' in text else None
+        pieces = self._split(text if opened is None else opened.text, offset, opened)
+        if raw is not None and pieces:
+            pieces[0] = (pieces[0][0]._replace(raw=raw), pieces[0][1])
+        return pieces
+
+    def _split(self, raw: str, offset: int, outer: Opened | None) -> list[Piece]:
+        """Make records of the text of one physical line, which may hold several lines."""
+        raw = raw.removesuffix("\r")
+        parts = _LINE_ENDS.split(raw) if _LINE_ENDS_LIKELY(raw) else [raw]
+        while len(parts) > 1 and not parts[-1].strip(BLANKS):
+            parts.pop()
+        if len(parts) == 1 and len(raw) > _GLUED_LENGTH:
+            parts = unglued(raw)
+        first: Frame | None = None
+        pieces: list[Piece] = []
+        for index, part in enumerate(parts):
+            line = clean(part)
+            found = self.prefixes.read(line, frame(line), contained=outer is not None)
+            record = _record(found, part, offset, first, doubtful=self.prefixes.doubtful)
+            if outer is not None:
+                prompt = len(parts) == 1 and found.time is None and "login:" in line[: found.start]
+                record = _contained(record, outer, prompt=prompt)
+            if found.content:
+                # The text as it was cut: blanks at its ends are the line's own.
+                record = record._replace(part=found.part, rest=line[found.content :])
+            # A line in a container is nobody's continuation and has none; one behind another in a physical line is none.
+            own = -1 if outer is not None else found.start or (1 if index else 0)
+            pieces.append((record, own))
+            first = first or found
+        return pieces
+
+
+def _record(found: Frame, raw: str, offset: int, first: Frame | None, *, doubtful: bool) -> Record:
+    """Make a record of a line; those behind the first of a physical line share its prefix."""
+    text, host, time, uptime, caller, priority, provenance, release = found[:8]
+    if first is not None:
+        host = host or first.host
+        time = time or first.time
+        uptime = uptime or first.uptime
+        caller = caller or first.caller
+        priority = first.priority if priority is None else priority
+        provenance = provenance or first.provenance
+        release = release or first.release
+    origin = None if priority is None and release is None else Origin(provenance, release, priority)
+    return Record(text, raw, offset, host, time, uptime, caller, origin, doubtful=doubtful)
+
+
+def _contained(record: Record, outer: Opened, *, prompt: bool) -> Record:
+    """Complete a record by what its container says; ``prompt``: a console's prompt stands in front of this line only."""
+    inner = record.origin or Origin()
+    origin = Origin(
+        # What the text says of itself proves nothing where something else carried it.
+        outer.origin.provenance or ("forged" if inner.provenance == "forged" else None),
+        inner.release or outer.origin.release,
+        outer.origin.priority if outer.origin.priority is not None else inner.priority,
+        outer.origin.time,
+    )
+    return record._replace(
+        host=(None if prompt else record.host) or outer.host,
+        time=record.time or outer.time,
+        uptime=record.uptime or outer.uptime,
+        caller=record.caller or outer.caller,
+        origin=origin,
+    )
+
+
 def read_text(text: str) -> list[Record]:
     """Return the records of a text; their offsets count its lines."""
     lines = text.split("\n")
     if len(lines) > 1 and not lines[-1]:
         lines.pop()
     may_repeat = " repeated " in text
+    untangler = Untangler()
     joiner = Joiner()
-    export = Export()
-    exported = EXPORT_START in text
     found: list[Record] = []
     for number, line in enumerate(lines):
-        pieces: list[tuple[Record, int]] = []
-        if exported and (export.active or line.startswith(EXPORT_START)):
-            if export.feed(line, number):
-                continue
-            # The empty line behind an entry, or something that is none.
-            opened = export.end()
-            if opened is not None:
-                pieces += split_line(opened.text, export.offset, opened)
-            if line:
-                pieces += read_line(line, number)
-        else:
-            pieces += read_line(line, number)
-        for record, start in pieces:
+        for record, start in untangler.feed(line, number):
             whole = joiner.feed(record, start, may_repeat=may_repeat)
             if whole is not None:
                 found.append(whole)
-    if export.active:
-        opened = export.end()
-        if opened is not None:
-            for record, start in split_line(opened.text, export.offset, opened):
-                whole = joiner.feed(record, start, may_repeat=may_repeat)
-                if whole is not None:
-                    found.append(whole)
+    for record, start in untangler.close():
+        whole = joiner.feed(record, start, may_repeat=may_repeat)
+        if whole is not None:
+            found.append(whole)
     whole = joiner.close()
     if whole is not None:
         found.append(whole)
     return found
 
 
-def read_line(raw: str, offset: int) -> list[tuple[Record, int]]:
-    """Make records of one physical line, each with the length of its prefix, -1 of what came in a container."""
-    opened = open_json(raw) if "{" in raw or '"' in raw else None
-    if opened is None:
-        return split_line(raw, offset, None)
-    return split_line(opened.text, offset, opened)
-
-
-def split_line(raw: str, offset: int, outer: Opened | None) -> list[tuple[Record, int]]:
-    """Make records of the text of one physical line, which may hold several lines."""
-    raw = raw.removesuffix("\r")
-    parts = _LINE_ENDS.split(raw) if _LINE_ENDS_LIKELY(raw) else [raw]
-    while len(parts) > 1 and not parts[-1].strip(BLANKS):
-        parts.pop()
-    first: Frame | None = None
-    pieces: list[tuple[Record, int]] = []
-    for index, part in enumerate(parts):
-        text, host, time, uptime, caller, priority, provenance, release, start = found = frame(line := clean(part))
-        if first is None:
-            first = found
-        else:
-            # The lines behind the first share its prefix.
-            host = host or first.host
-            time = time or first.time
-            uptime = uptime or first.uptime
-            caller = caller or first.caller
-            priority = first.priority if priority is None else priority
-            provenance = provenance or first.provenance
-            release = release or first.release
-        origin: Origin | None = None
-        if outer is not None:
-            if len(parts) == 1 and found.time is None and "login:" in line[:start]:
-                host = None  # a console's prompt stands in front of one line only
-            host = host or outer.host
-            time = time or outer.time
-            uptime = uptime or outer.uptime
-            caller = caller or outer.caller
-            origin = Origin(
-                outer.origin.provenance or provenance,
-                release or outer.origin.release,
-                outer.origin.priority if outer.origin.priority is not None else priority,
-                outer.origin.time,
-            )
-        elif priority is not None or release is not None:
-            origin = Origin(provenance, release, priority)
-        # A line in a container is nobody's continuation and has none; one behind another in a physical line is none.
-        own = -1 if outer is not None else start or (1 if index else 0)
-        pieces.append((_new(Record, (text, part, offset, host, time, uptime, caller, origin, 0)), own))
-    return pieces
+def unglued(text: str) -> list[str]:
+    """Split a dump whose line ends became blanks; any other text stays in one piece."""
+    if text.count("+0x") < _GLUED_FRAMES or not has_words(text):
+        return [text]
+    if _DATED(text):
+        return _GLUED_DATES.split(text)
+    if _STAMPED(text):
+        return _GLUED_STAMPS.split(text)
+    return _GLUED_LINES.split(text)
 
 
 def clean(line: str) -> str:
