@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from allocfail.decoder.fill import enrich
-from allocfail.logs.events import Options, decode_bytes
+from allocfail.logs.events import Event, Options, decode_bytes
 from corpora import KINDS, SHARED, at, said
 
 FAULTS = sorted((SHARED / "faults").glob("*.log"))
@@ -33,13 +33,14 @@ NOW = dt.datetime(2026, 12, 31, tzinfo=dt.UTC)
 pytestmark = pytest.mark.skipif(not FAULTS, reason="NO FAULTS: ../shared is not there, they were NOT tested")
 
 
-def facts(log: bytes, document: dict[str, Any]) -> dict[str, Any]:
-    """Return what a document says, by the names of the fault's table."""
+def facts(log: bytes, event: Event) -> dict[str, Any]:
+    """Return what an event's document says, by the names of the fault's table."""
+    document = event.document
     found = said(document)
-    offset = at(document, "log.offset")
+    head = event.dump.head
     mark = at(document, "allocfail.fingerprint")
     return found | {
-        "line": log.count(b"\n", 0, offset) + 1 if document.get("message") is not None else None,
+        "line": None if head is None else log.count(b"\n", 0, head.offset) + 1,
         "gfp_symbolic": (at(document, "allocfail.gfp.name") or "").split("|"),
         "gfp_name": at(document, "allocfail.gfp.name"),
         "may_sleep": at(document, "allocfail.gfp.may_sleep"),
@@ -70,8 +71,7 @@ def holds(name: str, wanted: Any, found: Any) -> bool:
 def test_fault(log: Path) -> None:
     truth = json.loads(log.with_suffix(".json").read_text(encoding="utf-8"))
     data = log.read_bytes()
-    documents = [event.document for event in decode_bytes(data, Options(file="-", reference=NOW))]
-    found = [facts(data, document) for document in documents]
+    found = [facts(data, event) for event in decode_bytes(data, Options(file="-", reference=NOW))]
     wrong = [
         (number, name, wanted, have[name])
         for number, (event, have) in enumerate(zip(truth["events"], found, strict=False))

@@ -11,7 +11,17 @@ from allocfail import facts
 from allocfail.decoder.framing import BLANKS, frame, seconds
 from allocfail.decoder.records import Origin
 
-__all__ = ["EXPORT_START", "Export", "ObjectLines", "Opened", "described", "open_json", "open_object", "provenance"]
+__all__ = [
+    "EXPORT_START",
+    "Export",
+    "ObjectLines",
+    "Opened",
+    "described",
+    "hosts_of",
+    "open_json",
+    "open_object",
+    "provenance",
+]
 
 
 class Opened(NamedTuple):
@@ -158,6 +168,12 @@ def decoded_bytes(values: list[Any]) -> str | None:
         return bytes(values).decode("utf-8", "replace")
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def hosts_of(found: dict[str, Any]) -> list[str]:
+    """Return the hosts that ECS has a place for in a document, and a host that is a string."""
+    named = (_text(found, path) for path in ("host.hostname", "host.name", "host"))
+    return [name for name in named if name is not None]
 
 
 def described(found: dict[str, Any], text: str) -> Opened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from allocfail.decoder.options import Options
 
 if TYPE_CHECKING:
     from allocfail.decoder.assembly import Dump
+    from allocfail.decoder.header import Header
     from allocfail.decoder.memory import Memory
     from allocfail.decoder.records import Origin, Record
     from allocfail.decoder.trace import Trace
@@ -23,6 +25,9 @@ __all__ = ["Options", "build", "explain"]
 _LONG = 2**63 - 1
 #: Orders above this are no order of any kernel; they are kept as text.
 _MOST_ORDER = 63
+
+#: Contexts in which nothing may sleep, whatever the mask.
+_NEVER_SLEEP = ("softirq", "hardirq", "nmi")
 
 _ACTIONS = {
     "page_allocation_failure": "page-allocation-failure",
@@ -105,7 +110,7 @@ def _completeness(dump: Dump, trace: Trace) -> tuple[bool, str | None]:
     if dump.header is None:
         return False, "header only" if dump.precursor is not None else "no header"
     if not dump.traced and dump.banner is None and not memory.started:
-        return False, "header only"
+        return False, "truncated" if dump.cut else "header only"
     if dump.mixed:
         return False, "interleaved"
     if dump.missed is not None:
@@ -160,6 +165,21 @@ def _trace(dump: Dump, release: str | None) -> Trace:
     return dump.trace.build(old_release=_old(release, colon=colon))
 
 
+def _release(dump: Dump, options: Options) -> str | None:
+    """Return the kernel's release: what the dump prints, what the caller was told, what a container says."""
+    head = dump.head if dump.head is not None else dump.records[0]
+    printed = dump.banner.release if dump.banner is not None else None
+    return printed or options.kernel or (head.origin.release if head.origin is not None else None)
+
+
+def _kept(dump: Dump, trace: Trace) -> Kept:
+    """Return the frames that grouping keeps of a dump; Mem-Info behind a trace says that it had come to its end."""
+    if dump.mixed:
+        return NOTHING_KEPT
+    kept = keep(trace)
+    return replace(kept, ended=True) if dump.memory.memory.started and dump.missed is None else kept
+
+
 def _stamp(time: str, origin: Origin | None, options: Options) -> str | None:
     reference = options.reference
     if origin is not None and origin.time is not None:
@@ -170,6 +190,11 @@ def _stamp(time: str, origin: Origin | None, options: Options) -> str | None:
     return times.resolve(time, year=options.year, tz=options.timezone, reference=reference)
 
 
+def _bare(head: Record) -> bool:
+    """Whether a line has no prefix that says anything, but may have lost one."""
+    return head.host is None and head.time is None
+
+
 def build(dump: Dump, options: Options) -> dict[str, Any]:
     """Return the document of one event, as the contract orders its fields."""
     header = dump.header if dump.header is not None else dump.precursor
@@ -177,18 +202,26 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
     first = dump.records[0]
     head: Record = dump.head or first
     origin = head.origin
-    printed_release = banner.release if banner is not None else None
-    release = printed_release or options.kernel or (origin.release if origin is not None else None)
+    release = _release(dump, options)
     trace = _trace(dump, release)
-    kept = NOTHING_KEPT if dump.mixed else keep(trace)
+    kept = _kept(dump, trace)
     kind = dump.kind
     own: dict[str, Any] = {"kind": kind}
     doc: dict[str, Any] = {}
 
-    stamp = _stamp(head.time, origin, options) if head.time else None
-    if stamp is not None:
+    # A header that was copied without its prefix has the host and the time of its body.
+    named = next((r for r in dump.records if r.host is not None), None) if _bare(head) else None
+    timed = named if named is not None and head.time is None else head
+    stamp = _stamp(timed.time, timed.origin, options) if timed.time else None
+    if stamp is not None and timed.time is not None:
         doc["@timestamp"] = stamp
         own["time_source"] = "log"
+        guessed = times.unsaid(timed.time, year=options.year, tz=options.timezone)
+        if guessed:
+            own["time_guessed"] = guessed
+    uptime = head.uptime or (named.uptime if named is not None else None)
+    if uptime is not None:
+        own["uptime"] = float(uptime)
     if dump.head is not None:
         doc["message"] = head.text
     event: dict[str, Any] = {
@@ -207,9 +240,10 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
 
     comm = dump.comm
     host: dict[str, Any] = {}
-    if head.host is not None:
-        host["hostname"] = head.host
-        doc["related"] = {"hosts": [head.host]}
+    hostname = head.host or (named.host if named is not None else None)
+    if hostname is not None:
+        host["hostname"] = hostname
+        doc["related"] = {"hosts": [hostname]}
     if release is not None:
         host["os"] = {"kernel": release}
         machine = architecture(release)
@@ -284,8 +318,11 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
         own["oom"] = killed
 
     mask = _gfp(dump, release)
-    if mask is not None:
-        own["gfp"] = mask.as_document()
+    request = {} if mask is None else mask.as_document()
+    if trace.context in _NEVER_SLEEP and "may_sleep" not in request:
+        request["may_sleep"] = False
+    if request:
+        own["gfp"] = request
     if header is not None:
         nodemask = header.nodemask if header.nodemask is not None else oom.nodemask
         cpuset = next((c for c in (header.cpuset, dump.cpuset, oom.cpuset) if c is not None), None)
@@ -322,7 +359,7 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
         doc["error"] = {"stack_trace": "\n".join(dump.trace.lines)}
     if kept.names:
         own["site"] = kept.names[0]
-        own["site_reliable"] = any(trace.reliable)
+        own["site_reliable"] = kept.allocator and any(trace.reliable)
         subsystem = kept.modules[0] or next((s for s in map(_subsystem, kept.names) if s is not None), None)
         if subsystem is not None:
             own["subsystem"] = subsystem
@@ -480,7 +517,14 @@ def _gfp(dump: Dump, release: str | None) -> gfp.Gfp | None:
     if header is None or header.mode is None:
         return None
     printed = tuple(n for n in header.names.split("|") if n) if header.names is not None else None
-    return gfp.decode(header.mode, release=release, printed=printed)
+    return gfp.decode(header.mode, release=release, printed=printed, form=_form(header))
+
+
+def _form(header: Header) -> str:
+    """Return which of the forms a header has that print no names: it says how old the kernel is."""
+    if header.kind in ("page_allocation_failure", "page_allocation_stall"):
+        return "colon" if header.colon else "period"
+    return "slab" if header.kind == "slab_allocation_failure" else "unnamed"
 
 
 def _follows(dump: Dump, mask: gfp.Gfp | None, release: str | None, options: Options) -> str | None:
@@ -490,16 +534,15 @@ def _follows(dump: Dump, mask: gfp.Gfp | None, release: str | None, options: Opt
         return None
     if not _within_a_second(before.head, dump.head, options):
         return None
-    if release is None and before.banner is not None:
-        release = before.banner.release
+    release = release or _release(before, options)
     other = _gfp(before, release)
     if other is None:
         return None
     ignored = set(facts.load()["verdict"]["follows_ignore"])
     if not set(mask.flags) - ignored <= set(other.flags):
         return None
-    trace = _trace(before, before.banner.release if before.banner is not None else None)
-    return fingerprint(before.kind, order=before.header.order, comm=before.comm, kept=keep(trace)).id
+    trace = _trace(before, _release(before, options))
+    return fingerprint(before.kind, order=before.header.order, comm=before.comm, kept=_kept(before, trace)).id
 
 
 def _within_a_second(one: Record, two: Record, options: Options) -> bool:
@@ -520,10 +563,12 @@ def _within_a_second(one: Record, two: Record, options: Options) -> bool:
 
 def explain(dump: Dump, options: Options) -> list[dict[str, Any]]:
     """Return every frame of an event with the number of the rule that dropped it, or none where it was kept."""
-    release = (dump.banner.release if dump.banner is not None else None) or options.kernel
-    trace = _trace(dump, release)
-    dropped = dict(keep(trace).dropped)
+    trace = _trace(dump, _release(dump, options))
+    kept = _kept(dump, trace)
+    dropped = dict(kept.dropped)
+    # Of a trace that gives no group every frame is dropped: by the rule that takes the header instead.
+    rest = None if kept.promised else 7
     return [
-        {"function": name, "reliable": reliable, "rule": dropped.get(at)}
+        {"function": name, "reliable": reliable, "rule": dropped.get(at, rest)}
         for at, (name, reliable) in enumerate(zip(trace.functions, trace.reliable, strict=True))
     ]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allocfail import facts
 from allocfail.decoder import times
 from allocfail.decoder.assembly import Assembler, Dump
-from allocfail.decoder.containers import provenance
+from allocfail.decoder.containers import described, hosts_of
 from allocfail.decoder.document import Options, build
 from allocfail.decoder.fields import at
 from allocfail.decoder.header import parse_header
+from allocfail.decoder.kill import parse_kill
 from allocfail.decoder.untangle import read_text
+
+if TYPE_CHECKING:
+    from allocfail.decoder.containers import Opened
 
 __all__ = ["TAG", "dumps_of", "enrich", "may_hold"]
 
@@ -26,14 +31,20 @@ def _limits() -> dict[str, Any]:
     return limits
 
 
+@cache
+def _fields() -> list[str]:
+    fields: list[str] = facts.load()["containers"]["texts"]
+    return fields
+
+
 def may_hold(text: str) -> bool:
     """Whether a text may hold an event: one of the words that every event has is in it."""
-    return "alloc" in text or "oom-killer" in text
+    return "alloc" in text or "oom-kill" in text or "ill process " in text or "illed process " in text
 
 
 def source(document: dict[str, Any], fields: list[str] | None = None) -> tuple[str, list[Dump]] | None:
     """Return the text that is read and the dumps in it: of the first source field that holds an event."""
-    for field in fields or _limits()["fields"]:
+    for field in fields or _fields():
         text = at(document, field)
         if isinstance(text, str) and may_hold(text):
             found = dumps_of(text)
@@ -53,7 +64,7 @@ def dumps_of(text: str) -> list[Dump]:
         return _first_header(text)
     assembler = Assembler()
     found: list[Dump] = []
-    for record in read_text(text):
+    for record in read_text(text, carried=True):
         found += assembler.feed(record)
     found += assembler.close()
     return found
@@ -62,7 +73,9 @@ def dumps_of(text: str) -> list[Dump]:
 def _first_header(text: str) -> list[Dump]:
     at = 0
     for _ in range(2000):
-        hits = [hit for hit in (text.find("alloc", at), text.find("oom-killer", at)) if hit >= 0]
+        hits = [
+            hit for word in ("alloc", "oom-kill", "ill process ", "illed process ") if (hit := text.find(word, at)) >= 0
+        ]
         if not hits:
             return []
         hit = min(hits)
@@ -72,13 +85,15 @@ def _first_header(text: str) -> list[Dump]:
         at = end + 1
         # A line this long is no kernel's; what is wanted stands close to the hit.
         line = text[max(start, hit - 4096) : min(end, hit + 4096)].lstrip(">| ")
-        for record in read_text(line):
+        for record in read_text(line, carried=True):
             header = parse_header(record.text)
-            if header is not None and not header.precursor:
+            kill = parse_kill(record.text)
+            if (header is not None and not header.precursor) or (kill is not None and kill.alone):
                 assembler = Assembler()
                 found = [*assembler.feed(record), *assembler.close()]
-                found[0].limit = "too long"
-                return found
+                if found:
+                    found[0].limit = "too long"
+                    return found
     return []
 
 
@@ -101,12 +116,15 @@ def enrich(
         return None
     text, dumps = found
     options = options or Options()
-    if options.kernel is None:
-        release = at(document, "host.os.kernel")
-        if isinstance(release, str) and release:
-            options = _with_kernel(options, release)
+    outer = described(document, text)
+    if options.kernel is None and outer.origin.release is not None:
+        options = replace(options, kernel=outer.origin.release)
+    own_time = times.resolve(outer.time, tz=options.timezone) if outer.time is not None else None
+    if options.reference is None and own_time is not None:
+        # The document's own time says which year a line's date without one is of.
+        options = replace(options, reference=datetime.fromisoformat(own_time))
     made = build(dumps[0], options)
-    _journal(document, made, options)
+    _describe(made, outer, own_time, named="host" in document and at(document, "host.name") is not None)
     return _merge(document, made, text, further=len(dumps) - 1, now=now)
 
 
@@ -120,28 +138,22 @@ def _done(document: dict[str, Any]) -> bool:
     )
 
 
-def _journal(document: dict[str, Any], made: dict[str, Any], options: Options) -> None:
-    """Take from a journal's own fields what its text does not say: host, time, and who wrote it."""
+def _describe(made: dict[str, Any], outer: Opened, own_time: str | None, *, named: bool) -> None:
+    """Take from a document's own fields what its text does not say: host, time, uptime, and who wrote it.
+
+    ``named``: the document says by itself whose it is, so there is no host to fill in.
+    """
     own = made["allocfail"]
-    proof = provenance(document)
-    if proof is not None and own["provenance"] == "plausible":
-        own["provenance"] = proof
-    host = document.get("_HOSTNAME")
-    if isinstance(host, str) and host and "hostname" not in made.get("host", {}):
-        made["host"] = {"hostname": host, **made.get("host", {})}
-        made["related"] = {"hosts": [host]}
-    printed = document.get("__REALTIME_TIMESTAMP")
-    if isinstance(printed, str) and "@timestamp" not in made:
-        stamp = times.resolve(printed, year=options.year, tz=options.timezone, reference=options.reference)
-        if stamp is not None:
-            made["@timestamp"] = stamp
-            own["time_source"] = "log"
-
-
-def _with_kernel(options: Options, release: str) -> Options:
-    from dataclasses import replace  # noqa: PLC0415 - rare, and slow to import
-
-    return replace(options, kernel=release)
+    if outer.origin.provenance is not None:
+        own["provenance"] = outer.origin.provenance
+    if outer.host is not None and not named and "hostname" not in made.get("host", {}):
+        made["host"] = {"hostname": outer.host, **made.get("host", {})}
+        made["related"] = {"hosts": [outer.host]}
+    if own_time is not None and "@timestamp" not in made:
+        made["@timestamp"] = own_time
+        own["time_source"] = "log"
+    if outer.uptime is not None and "uptime" not in own:
+        own["uptime"] = float(outer.uptime)
 
 
 def _merge(
@@ -155,6 +167,7 @@ def _merge(
     stamp = made.pop("@timestamp", None)
     if "@timestamp" in document:
         own.pop("time_source", None)
+        own.pop("time_guessed", None)
     else:
         if stamp is None:
             moment = (now or datetime.now(UTC)).astimezone(UTC)
@@ -163,12 +176,16 @@ def _merge(
         made["@timestamp"] = stamp
     host = made.get("host", {})
     named = host.get("hostname")
-    theirs = [n for n in (at(document, "host.hostname"), at(document, "host.name")) if isinstance(n, str)]
-    if named is not None and theirs and named not in theirs:
+    theirs = hosts_of(document)
+    if named is not None and theirs and named not in theirs and isinstance(document.get("host"), dict):
         # The collector's own host is in host.*: the line's goes where the relay's protocol has it.
         made.pop("host")
         made.setdefault("log", {}).setdefault("syslog", {})["hostname"] = named
+    known = [*theirs, *made.get("related", {}).get("hosts", [])]
+    if known:
+        made["related"] = {"hosts": list(dict.fromkeys(known))}
     out = dict(document)
+    _forget_the_kernel(out)
     tags = out.get("tags")
     if isinstance(tags, list):
         made.pop("tags")
@@ -185,6 +202,23 @@ def _merge(
             out["related"] = {**out["related"], "hosts": [*hosts, *new]}
     _fill(out, made, "", document)
     return out
+
+
+def _forget_the_kernel(out: dict[str, Any]) -> None:
+    """Drop what a shipper writes for a line that no process wrote: the task that asked is the event's process."""
+    process = out.get("process")
+    if isinstance(process, dict):
+        kept = {
+            key: value
+            for key, value in process.items()
+            if not (key == "name" and value in ("kernel", "")) and not (key == "pid" and value == "")
+        }
+        if len(kept) < len(process):
+            out["process"] = kept
+    if out.get("process.name") in ("kernel", ""):
+        del out["process.name"]
+    if out.get("process.pid") == "":
+        del out["process.pid"]
 
 
 def _fill(into: dict[str, Any], made: dict[str, Any], path: str, document: dict[str, Any]) -> None:

@@ -142,25 +142,25 @@ class Prefixes:
         self.doubtful = False
         """The line read last is a header only if a body follows."""
 
-    def read(self, line: str, found: Frame, *, contained: bool) -> Frame:
-        """Return a line taken apart; ``found`` is what framing made of it, ``contained`` that it came in a container."""
+    def read(self, line: str, found: Frame) -> Frame:
+        """Return a line taken apart; ``found`` is what framing made of it."""
         self.doubtful = False
         text = found.text
         if "alloc" in text or "oom-kill" in text or " memory: Kill" in text:
-            header = self._header(line, found, contained=contained)
+            header = self._header(line, found)
             if header is not None:
                 return header
         return self._further(line, found) if self.active else found
 
     # -- a header ------------------------------------------------------------------------------------------------------
 
-    def _header(self, line: str, found: Frame, *, contained: bool) -> Frame | None:
+    def _header(self, line: str, found: Frame) -> Frame | None:
         text = found.text
         words = _WORDS(text)
         if words is None:
             return self._nameless(line, found)
         lead = text[: words.start()]
-        if found.start > 0 or contained:
+        if found.start > 0:
             if found.host is not None and (tag := self._tag(line, found)) and is_comm(lead[tag:]):
                 # A user's own line, as logger(1) writes it.
                 return found._replace(text=text[tag:], start=found.start + tag)

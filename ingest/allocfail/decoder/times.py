@@ -19,14 +19,13 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from allocfail.decoder.months import month as month_number
 from allocfail.errors import InputError
 
-__all__ = ["resolve", "zone"]
+__all__ = ["resolve", "unsaid", "zone"]
 
-_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTHS = {name: number for number, name in enumerate(_NAMES, 1)}
-_MON = f"(?P<mon>{'|'.join(_NAMES)})"
-_DAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?\s)?"
+_MON = r"(?P<mon>[^\s\d]{3,9}|[0-9]{1,2}[月월])"
+_DAY = r"(?:[^\s\d]{1,9},?\s)?"
 _CLOCK = r"(?P<h>[0-9]{2}):(?P<m>[0-9]{2})(?::(?P<s>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?"
 _ZONE = r"(?P<z>Z|[+-][0-9]{2}:?(?:[0-9]{2})?|[A-Z]{1,5})?"
 
@@ -88,6 +87,17 @@ def resolve(time: str, *, year: int | None = None, tz: str = "UTC", reference: d
     return None
 
 
+def unsaid(time: str, *, year: int | None = None, tz: str = "UTC") -> list[str]:
+    """Return what of a printed time nobody said, and :func:`resolve` supposes: ``year``, ``zone``."""
+    printed = time.strip()
+    if _EPOCH(printed):
+        return []
+    parts = next((m.groupdict() for form in _FORMS if (m := form(printed))), {})
+    guessed = [] if parts.get("y") or parts.get("y2") or year is not None else ["year"]
+    said = parts.get("z")
+    return guessed if tz != "UTC" or (said and _offset(said) is not None) else [*guessed, "zone"]
+
+
 def _from_epoch(printed: str, m: re.Match[str]) -> str | None:
     # Digits of the milliseconds: a fraction is cut or filled, micro- and nanoseconds are cut.
     millis = int(printed[:13] if m["s"] is None else m["s"] + (m["f"] or "")[:3].ljust(3, "0"))
@@ -98,7 +108,7 @@ def _from_parts(
     parts: dict[str, str | None], year: int | None, local: tzinfo, reference: datetime | None
 ) -> str | None:
     name = parts.get("mon")
-    month = _MONTHS[name] if name else int(parts["mo"] or 0)
+    month = month_number(name) if name else int(parts["mo"] or 0)
     day, hour, minute = int(parts["d"] or 0), int(parts["h"] or 0), int(parts["m"] or 0)
     second = int(parts["s"] or 0)
     millis = int((parts["f"] or "")[:3].ljust(3, "0"))

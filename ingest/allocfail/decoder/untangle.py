@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from allocfail.decoder.containers import EXPORT_START, Export, ObjectLines, open_json
+from allocfail.decoder.containers import EXPORT_START, Export, ObjectLines, open_json, unproven
 from allocfail.decoder.framing import BLANKS, FIRST, LAST, MIDDLE, WHOLE, Frame, frame
 from allocfail.decoder.mail import QuotedPrintable
 from allocfail.decoder.prefixes import Prefixes, has_words
@@ -148,8 +148,9 @@ class Untangler:
     The length is -1 of what came in a container.
     """
 
-    def __init__(self) -> None:
-        """Begin outside of everything."""
+    def __init__(self, *, carried: bool = False) -> None:
+        """Begin outside of everything. ``carried``: all of it is the text of a container that the caller opened."""
+        self._carried = carried
         self.prefixes = Prefixes()
         self._export = Export()
         self._object = ObjectLines()
@@ -210,6 +211,8 @@ class Untangler:
     def line(self, text: str, offset: int, raw: str | None) -> list[Piece]:
         """Make records of one line; ``raw`` is how it stood in the log, where that is something else."""
         opened = open_json(text) if "{" in text or '"' in text else None
+        if opened is not None and self._carried:
+            opened = unproven(opened)
         pieces = self._split(text if opened is None else opened.text, offset, opened)
         if raw is not None and pieces:
             pieces[0] = (pieces[0][0]._replace(raw=raw), pieces[0][1])
@@ -227,7 +230,9 @@ class Untangler:
         pieces: list[Piece] = []
         for index, part in enumerate(parts):
             line = clean(part)
-            found = self.prefixes.read(line, frame(line), contained=outer is not None)
+            found = self.prefixes.read(line, frame(line))
+            if self._carried and found.provenance == "kernel":
+                found = found._replace(provenance=None)
             record = _record(found, part, offset, first, doubtful=self.prefixes.doubtful)
             if outer is not None:
                 prompt = len(parts) == 1 and found.time is None and "login:" in line[: found.start]
@@ -276,13 +281,13 @@ def _contained(record: Record, outer: Opened, *, prompt: bool) -> Record:
     )
 
 
-def read_text(text: str) -> list[Record]:
-    """Return the records of a text; their offsets count its lines."""
+def read_text(text: str, *, carried: bool = False) -> list[Record]:
+    """Return the records of a text; their offsets count its lines. ``carried``: it stood in a document's field."""
     lines = text.split("\n")
     if len(lines) > 1 and not lines[-1]:
         lines.pop()
     may_repeat = " repeated " in text
-    untangler = Untangler()
+    untangler = Untangler(carried=carried)
     joiner = Joiner()
     found: list[Record] = []
     for number, line in enumerate(lines):

@@ -45,6 +45,11 @@ _FEW_HEX = re.compile(r"[0-9a-f]{1,6}(?: \[[^\]]*\])?$").match
 _MODULE = re.compile(r"\[[A-Za-z0-9_-]+(?:\([A-Z+-]+\))?(?: [0-9a-f]{40})?\]$").match
 _ADDRESS_END = re.compile(r"\[<[0-9a-f]{8,16}>\](?: \?)?$|^\[[0-9a-f]{8,16}\] \[[0-9a-f]{8,16}\]$").search
 _NAME_CUT = re.compile(r"(?:^|[\])] )(?:\? |\()?[A-Za-z_.][A-Za-z0-9_.$]*$").search
+#: A name cut behind its address, where no frame ends.
+_NAME_BEHIND = re.compile(r"\[<[0-9a-f]{8,16}>\] (?:\? )?[A-Za-z_.][A-Za-z0-9_.$]*$").search
+#: ARM's caller cut within its name.
+_NAME_OPEN = re.compile(r"from \[<[0-9a-f]{8,16}>\] \([A-Za-z0-9_.$]*$").search
+_NAME_CLOSED = re.compile(rf"[A-Za-z0-9_.$]*[+]{_HEX}+/{_HEX}+\)$").match
 _NAME_REST = re.compile(rf"[A-Za-z0-9_.$]*[+]{_HEX}+/{_HEX}+").match
 _KLOGD = re.compile(rf"\[[A-Za-z0-9_:.]*[+]{_HEX}+/{_HEX}+\]$").search
 _FROM = re.compile(r"\([A-Za-z0-9_.$]+(?:[+]0x[0-9a-f]+/0x[0-9a-f]+)?\)(?: from(?: \[<|$)|$)").match
@@ -94,6 +99,16 @@ def _quoted(line: str) -> int:
     return m.end() if m else 0
 
 
+def _read_on(a: str, b: str, phrases: tuple[str, ...]) -> str | None:
+    """Return what stands between two texts, nothing or a blank, where one of the phrases was cut in two; else None."""
+    tail, head = a[-24:], b[:24]
+    for joint in ("", " "):
+        both = tail + joint + head
+        if any(phrase in both and phrase not in tail and phrase not in head for phrase in phrases):
+            return joint
+    return None
+
+
 class Wrapping:
     """Joins wrapped lines; remembers at which columns the lines of one log were cut."""
 
@@ -106,6 +121,7 @@ class Wrapping:
         self._glued: tuple[str, ...] = tuple(wording["glued"])
         self._starts: tuple[str, ...] = tuple(wording["starts"])
         self._within: tuple[str, ...] = tuple(wording["within"])
+        self._sizes: tuple[str, ...] = tuple(wording["sizes"])
         self._killed: tuple[str, ...] = tuple(wording["killed"])
         self._neighbours: frozenset[str] = frozenset(wording["neighbours"])
         self._cuts: set[int] = set()
@@ -182,12 +198,14 @@ class Wrapping:
             return " "
         if b[0] == "(" and _ADDRESS_END(a) and _FROM(b):
             return " "
+        if (_ADDRESS_CUT(a) and _ADDRESS_REST(b)) or (_NAME_OPEN(a) and _NAME_CLOSED(b)):
+            return ""
         if "+0x" in a:
             return self._frame(a, b, last, framed=framed)
         if a.endswith(("+", "+0")):
             return "" if self._hard(last) and _FRAME_REST(b) else None
         if "+0x" in b:
-            if _NAME_CUT(a) and _NAME_REST(b) and self._hard(last):
+            if _NAME_REST(b) and (_NAME_BEHIND(a) or (_NAME_CUT(a) and self._hard(last))):
                 return ""
             if a == "?":
                 return " " if _SYMBOL(b) else None
@@ -253,7 +271,8 @@ class Wrapping:
             # SLUB's ends with the smallest order, SLAB's with the order.
             if _CACHE_END(a) or not (":" in b or a.endswith(":")):
                 return None
-            return " " if a.endswith((":", ",")) else self._space(a, last)
+            inner = _read_on(a, b, self._sizes)
+            return inner if inner is not None else " " if a.endswith((":", ",")) else self._space(a, last)
         if a.startswith("node "):
             return " " if a.endswith(",") and ":" in b else None
         if a.startswith("oom-kill:"):
