@@ -223,7 +223,7 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
     if uptime is not None:
         own["uptime"] = float(uptime)
     if dump.head is not None:
-        doc["message"] = head.text
+        doc["message"] = head.text.removeprefix(": ")  # behind a name that is not known
     event: dict[str, Any] = {
         "kind": "event",
         "category": ["host"],
@@ -279,6 +279,8 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
     if kind == "vmalloc_allocation_failure":
         source = header if header is not None and header.reason is not None else dump.precursor
     pages = None
+    if header is not None and comm is None and head.text.startswith((": ", "invoked ")):
+        own["task_unclear"] = True
     if order is not None:
         if order > _MOST_ORDER:
             own["order_text"] = str(order)

@@ -200,7 +200,7 @@ def _merge(
         new = [h for h in made.pop("related")["hosts"] if h not in hosts]
         if new:
             out["related"] = {**out["related"], "hosts": [*hosts, *new]}
-    _fill(out, made, "", document)
+    _fill(out, made, "", dict(out))
     return out
 
 

@@ -53,6 +53,8 @@ _SYSLOG_TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,31}(?:\[[0-9]{1,10}\])?: "
 _KERNEL_TAG = re.compile(r"kernel(?:\[[^\]\x00-\x20]{0,16}\])?:").match
 _LAST_WORD = re.compile(r"(?:^|[\x00-\x20])([0-9A-Za-z][0-9A-Za-z._-]*)[\x00-\x20]+$").search
 _START = re.compile(r"(?<![A-Za-z0-9])[\[<0-9A-Za-z]").search
+#: Source code that holds a header's words.
+_CODE = re.compile(r"\"|/\*|//").search
 _CLOSING = re.compile(r"[*`\"'_~]+$|</[a-z][a-z0-9]*>$").search
 
 
@@ -160,6 +162,9 @@ class Prefixes:
         if words is None:
             return self._nameless(line, found)
         lead = text[: words.start()]
+        learned = self._learned(line, found)
+        if learned is not None:
+            return learned
         if found.start > 0:
             if found.host is not None and (tag := self._tag(line, found)) and is_comm(lead[tag:]):
                 # A user's own line, as logger(1) writes it.
@@ -168,8 +173,18 @@ class Prefixes:
                 return found
         elif _is_name(lead):
             self._await(lead if " " in lead else "")
+            self.doubtful = _CODE(lead) is not None
             return found
         return self._inner(line, found) or self._unknown(line, found, lead, words.start())
+
+    def _learned(self, line: str, found: Frame) -> Frame | None:
+        """Return a header behind the prefix that an earlier line had."""
+        end = _match(self._front, line) if self._front else -1
+        if end < 0:
+            return None
+        inner = _behind(line[:end], frame(line[end:]), found)
+        words = _WORDS(inner.text)
+        return _closed(inner) if words is not None and is_comm(inner.text[: words.start()]) else None
 
     def _nameless(self, line: str, found: Frame) -> Frame | None:
         m = _NAMELESS(found.text)
@@ -195,9 +210,7 @@ class Prefixes:
 
     def _inner(self, line: str, found: Frame) -> Frame | None:
         """Return a header whose known prefix has something else in front."""
-        if found.start > 0:
-            return None
-        at = 0
+        at = found.start
         for _ in range(_TRIES):
             start = _START(line, at + 1)
             if start is None or start.start() > _LONGEST:
@@ -216,7 +229,7 @@ class Prefixes:
             if weak and not _is_log(junk):
                 continue
             self._learn(junk)
-            return _closed(_behind(junk, inner))
+            return _closed(_behind(junk, inner, found))
         return None
 
     def _unknown(self, line: str, found: Frame, lead: str, words: int) -> Frame | None:
@@ -267,7 +280,7 @@ class Prefixes:
             self._missed += 1
             return found
         self._missed = 0
-        return _closed(_behind(line[:end], frame(line[end:])))
+        return _closed(_behind(line[:end], frame(line[end:]), found))
 
     def _first(self, line: str, found: Frame) -> Frame:
         """Learn from a line of the body, whose own beginning is certain, what stood before a header's name."""
@@ -279,12 +292,15 @@ class Prefixes:
         if shape == "" or _match(shape, self._lead) < 0:
             return found
         self._learn(line[: m.start()])
-        return _behind(line[: m.start()], frame(line[m.start() :]))
+        return _behind(line[: m.start()], frame(line[m.start() :]), found)
 
 
-def _behind(junk: str, inner: Frame) -> Frame:
-    """Return a line without what stood before its known prefix, and with what that says."""
-    host, time = inner.host, inner.time
+def _behind(junk: str, inner: Frame, outer: Frame) -> Frame:
+    """Return a line without what stood before its known prefix, and with what that says.
+
+    ``outer`` is the line as framing reads it from its beginning.
+    """
+    host, time = inner.host or outer.host, inner.time or outer.time
     if host is None and _CLOCK(junk):
         m = _LAST_WORD(junk)
         if m is not None and not _CLOCK(m[1]):
