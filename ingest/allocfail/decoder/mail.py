@@ -13,7 +13,9 @@ _LONGEST = 120
 _PIECES = 64
 
 _VALID = re.compile(r"(?:[^=]|=[0-9A-F]{2})*=?$").match
-_ESCAPED = re.compile(r"=(?:3D|20|09|C2=A0)").search
+_ESCAPED = re.compile(r"=3D").search
+#: Two equals signs that are escaped: one may be a number's beginning.
+_TWICE = re.compile(r"[A-Za-z_]=3D.*[A-Za-z_]=3D").search
 
 
 class Whole(NamedTuple):
@@ -42,10 +44,11 @@ class QuotedPrintable:
     def feed(self, line: str, offset: int) -> list[Whole]:
         """Take a line; return those that are whole now."""
         found: list[Whole] = []
-        if not self._certain and _ESCAPED(line) is not None and _VALID(line) is not None:
-            self._certain = True
-        elif self._certain and _VALID(line) is None:
+        if _VALID(line) is None:
             self._certain = False
+        elif not self._certain and _ESCAPED(line) is not None:
+            # An escape beside a soft line end, or a second one: neither stands in a kernel's line by chance.
+            self._certain = bool(self._held) or line.endswith("=") or _TWICE(line) is not None
         if self._held and not self._certain:
             found += self._apart()
         if not self._held:

@@ -225,7 +225,7 @@ class Untangler:
         while len(parts) > 1 and not parts[-1].strip(BLANKS):
             parts.pop()
         if len(parts) == 1 and len(raw) > _GLUED_LENGTH:
-            parts = unglued(raw)
+            parts = unglued(parts[0])
         first: Frame | None = None
         pieces: list[Piece] = []
         for index, part in enumerate(parts):
