@@ -1,6 +1,6 @@
-"""Real dumps with hand-checked truth, in the shared folder beside the project; run as a program it prints how well they are read.
+"""Real dumps with hand-checked truth, in the shared folder beside the project, and how well they are read.
 
-``python tests/corpora.py [-v]`` prints recall, precision and the share of fields that are right, with ``-v`` what is wrong.
+``python tests/corpora.py [-v]`` prints recall, precision and the share of right fields; with ``-v`` what is wrong.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Scored(NamedTuple):
 
     def __str__(self) -> str:
         recall, precision = self.matched / self.wanted, self.matched / self.found
-        return f"recall {recall:.3f}  precision {precision:.3f}  fields {self.right / self.fields:.4f}  ({self.wanted} events)"
+        fields = self.right / self.fields
+        return f"recall {recall:.3f}  precision {precision:.3f}  fields {fields:.4f}  ({self.wanted} events)"
 
 
 def rows(folder: str) -> list[dict[str, Any]]:
@@ -124,7 +125,7 @@ def differences(want: dict[str, Any], have: dict[str, Any]) -> dict[str, tuple[A
 
 
 def _same(want: Any, have: Any) -> bool:
-    """Whether a value is right; the table writes a long cache's name as ``name(...)``, and ``?`` behind what it is not sure of."""
+    """Whether a value is right; the table writes ``name(...)`` for a long cache's name, and ``?`` behind a doubt."""
     if isinstance(want, str) and isinstance(have, str) and want != have:
         if want.endswith("(...)"):
             return have.startswith(want.removesuffix("...)"))
@@ -132,7 +133,11 @@ def _same(want: Any, have: Any) -> bool:
     return bool(want == have)
 
 
-def score(row: dict[str, Any], tell: bool = False) -> Scored:
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def score(row: dict[str, Any], *, tell: bool = False) -> Scored:
     """Decode a file and compare it with the truth, each event with the one of its kind that is most like it."""
     documents = [event.document for event in decode_bytes(row["path"].read_bytes())]
     number = Path(row["file"]).name[:3]
@@ -149,19 +154,19 @@ def score(row: dict[str, Any], tell: bool = False) -> Scored:
         alike = [i for i in left if have[i]["kind"] == want["kind"]]
         if not alike:
             if tell:
-                print(f"{row['file']}: MISSED {want}")
+                _say(f"{row['file']}: MISSED {want}")
             continue
         best = min(alike, key=lambda i: len(differences(want, have[i])))
         left.remove(best)
         wrong = differences(want, have[best])
         if wrong and tell:
-            print(f"{row['file']}: line {event['line']}: {wrong}")
+            _say(f"{row['file']}: line {event['line']}: {wrong}")
         matched += 1
         fields += len(want)
         right += len(want) - len(wrong)
     if left and tell:
         for i in left:
-            print(f"{row['file']}: INVENTED {documents[i].get('message')!r} {documents[i]['event']['reason']}")
+            _say(f"{row['file']}: INVENTED {documents[i].get('message')!r} {documents[i]['event']['reason']}")
     return Scored(len(row["events"]), len(have), matched, fields, right)
 
 
@@ -171,8 +176,8 @@ def main() -> None:
     for folder in FOLDERS:
         total = Scored()
         for row in rows(folder):
-            total = total.plus(score(row, tell))
-        print(f"{folder:12} {total}")
+            total = total.plus(score(row, tell=tell))
+        _say(f"{folder:12} {total}")
 
 
 if __name__ == "__main__":

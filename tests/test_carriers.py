@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +13,9 @@ from allocfail.commands.decode import command
 from allocfail.decoder.fill import enrich
 from allocfail.logs.events import Options, decode_bytes
 from corpora import SHARED, at
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _PATH = SHARED / "carriers.ndjson"
 ROWS = [json.loads(line) for line in _PATH.read_text(encoding="utf-8").splitlines()] if _PATH.is_file() else []
@@ -128,7 +130,8 @@ def test_decode_reads_the_same_documents_as_enrich(row: dict[str, Any]) -> None:
 
 
 LINES = [
-    "[ 4711.123456] app: page allocation failure: order:2, mode:0xcc0(GFP_KERNEL), nodemask=(null),cpuset=/,mems_allowed=0",
+    "[ 4711.123456] app: page allocation failure: order:2, mode:0xcc0(GFP_KERNEL), nodemask=(null),cpuset=/"
+    ",mems_allowed=0",
     "[ 4711.123478] CPU: 3 PID: 4242 Comm: app Not tainted 6.1.0 #1",
     "[ 4711.123497] Call Trace:",
     "[ 4711.123516]  dump_stack_lvl+0x5d/0x80",

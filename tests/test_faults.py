@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from allocfail.decoder.fill import enrich
 from allocfail.logs.events import Event, Options, decode_bytes
 from corpora import KINDS, SHARED, at, said
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FAULTS = sorted((SHARED / "faults").glob("*.log"))
 

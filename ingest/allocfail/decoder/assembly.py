@@ -177,6 +177,8 @@ class _Stream:
 #: How lines of an OOM kill begin that name a task, or why one is killed.
 _KILLS = ("Out of ", "Memory cgroup out", "No available memory", "oom-kill:", "Task in ", "Tasks in ", "Kill", "kill")
 
+_INITIALS = frozenset(words[0] for words in _KILLS)
+
 #: The stream of lines that name neither host nor caller id.
 _NOBODY: tuple[str | None, str | None] = (None, None)
 
@@ -275,7 +277,7 @@ class Assembler:
             target.memory.add(text)
             self._own(stream, target, record)
             return
-        if text.startswith(_KILLS):
+        if text[0] in _INITIALS and text.startswith(_KILLS):
             kill = parse_kill(text)
             if kill is not None and self._kill(stream, record, kill):
                 return

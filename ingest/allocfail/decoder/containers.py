@@ -341,7 +341,7 @@ _OBJECT_BEGINS = re.compile(r"([ \t]*)(?:\[[ \t]*)?\{[ \t\r]*$").match
 
 
 class ObjectLines:
-    """The lines of a JSON object that is printed over several, as jq and exports do: it ends where its indentation does."""
+    """The lines of a JSON object that is printed over several, as jq does it: it ends where its indentation does."""
 
     def __init__(self) -> None:
         """Begin outside an object."""

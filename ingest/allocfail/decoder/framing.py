@@ -130,7 +130,9 @@ _ISO = (
     rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T\x20]{_CLOCK}(?:[.,][0-9]{{1,9}})?"
     r"(?:Z|[+-][0-9]{2}:?[0-9]{2}|[+-][0-9]{2}|\x20[+-][0-9]{4})?"
 )
-_BSD = rf"{_MON}{_B}{{1,2}}[0-9]{{1,2}}{_B}(?:[0-9]{{4}}{_B})?{_CLOCK}(?:\.[0-9]{{1,9}})?(?:{_B}(?:19|20)[0-9]{{2}}(?={_B}+(?!kernel:)))?"
+# A number right in front of the kernel's tag is a host.
+_YEAR = rf"(?:{_B}(?:19|20)[0-9]{{2}}(?={_B}+(?!kernel:)))?"
+_BSD = rf"{_MON}{_B}{{1,2}}[0-9]{{1,2}}{_B}(?:[0-9]{{4}}{_B})?{_CLOCK}(?:\.[0-9]{{1,9}})?{_YEAR}"
 _WORD = r"[^\x00-\x20!-,./:-@\[-`{-~0-9]{3,6}\.?|1?[0-9][月월]"
 _LOCAL = rf"(?P<mon>{_WORD}){_B}{{1,2}}[0-9]{{1,2}}{_B}{_CLOCK}"
 _ANY = r"[^\ud800-\udfff\U00010000-\U0010ffff]"  # one UTF-16 unit: bounds mean the same in every port
@@ -550,8 +552,9 @@ class _Prefix:
     def _tag(self, m: re.Match[str]) -> None:
         self.tagged = True
         self.end = m.end()
-        if m := _re_second_colon(self.line, self.end):
-            self.end = m.end()
+        second = _re_second_colon(self.line, self.end)
+        if second is not None:
+            self.end = second.end()
 
     def _wall(self, m: re.Match[str], *, always: bool) -> None:
         self.time = m[0]

@@ -430,7 +430,7 @@ def _forms() -> dict[str, _Form]:
 
 
 def _tables_of(form: str | None) -> tuple[_Table, ...]:
-    """Return the tables of the kernels that print a form of header, each for those of its releases that do; else all."""
+    """Return the tables of the kernels that print a form of header, each for its releases that do; of no form all."""
     bound = _forms().get(form or "")
     if bound is None:
         return _all_tables()
@@ -599,8 +599,8 @@ def decode(
     leaves nothing but the names to decode. ``release`` is the kernel's release; one that does not begin with a version
     counts as unknown. ``printed`` are the names between the parentheses, split at ``|``, with a hex rest if there is
     one; None where the line has no parentheses, ``()`` where they are empty. A list that ends within a name, because
-    the line was cut there, is no disagreement. ``form`` is that of the header (``forms`` in ``kb/facts/gfp.yml``), which
-    bounds the release where none is known. Never raises for bad input.
+    the line was cut there, is no disagreement. ``form`` is the header's (``forms`` in ``kb/facts/gfp.yml``): it bounds
+    the release where none is known. Never raises for bad input.
     """
     length = len(mask) + len(release or "") + sum(map(len, printed or ()))
     return (_decode_cached if length <= _CACHED_LENGTH else _decode)(mask, release, printed, form)

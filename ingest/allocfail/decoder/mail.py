@@ -1,4 +1,4 @@
-"""Lines of a mail in quoted-printable (RFC 2045 section 6.7): soft line ends undone, ``=3D`` read as what it stands for."""
+"""Lines of a mail in quoted-printable (RFC 2045 section 6.7): soft line ends and ``=3D`` undone."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def is_memory_line(text: str) -> bool:
         or text.endswith((" per-cpu:", "per-cpu: empty"))
         or (
             text.startswith(": ", colon)
-            and (text.endswith(("kB", ": empty")) and ("*" in text or "empty" in text or _EATEN(text)))
+            and (text.endswith(("kB", ": empty")) and ("*" in text or "empty" in text or _EATEN(text) is not None))
         )
     )
 

@@ -1,12 +1,12 @@
 """Prefixes that nobody listed: what stands before a process name, learned from the header of a dump.
 
-A header's own words are certain (``: page allocation failure: order:``); what stands before the process name is a prefix,
-whatever it is, and the further lines of the dump have one of the same shape: digits where it has digits, words where it
-has words, the same punctuation. The prefixes that :mod:`allocfail.decoder.framing` knows are taken off first: they say
-something (time, host, caller), an unknown one only has to go.
+A header's own words are certain (``: page allocation failure: order:``). What stands before the process name is a
+prefix, whatever it is, and the further lines of the dump have one of the same shape: digits where it has digits, words
+where it has words, the same punctuation. The prefixes that :mod:`allocfail.decoder.framing` knows are taken off as
+well: they say something (time, host, caller), an unknown one only has to go.
 
-A process name is never invented. Where prefix and name cannot be told apart the name is left out (the banner may say it),
-and where nothing but the header's words speaks for a header, the line is doubtful: it counts only with a body behind it.
+A process name is never invented. Where prefix and name cannot be told apart the name is left out; the banner may say
+it. Where nothing but the header's words speaks for a header, the line is doubtful: it counts only with a body behind.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _WORDS = re.compile(
 _NAMELESS = re.compile(
     r"SL[AU]B: Unable to allocate memory on |vmap allocation for size [0-9]|vmalloc: allocation failure[:,] "
     r"|vmalloc_node_range for size [0-9]|Out of memory(?: \([^)]*\))?: Kill(?:ed)? process [0-9]"
-    r"|Memory cgroup out of memory: Kill(?:ed)? process [0-9]|oom-kill:constraint=|warn_alloc(?:_failed)?: [0-9]+ callbacks"
+    r"|Memory cgroup out of memory: Kill(?:ed)? process [0-9]|oom-kill:constraint="
+    r"|warn_alloc(?:_failed)?: [0-9]+ callbacks"
 ).search
 _BODY = re.compile(
     r"CPU: [0-9]+ (?:UID: [0-9]+ )?PID: [0-9]+ Comm: |Pid: [0-9]+, comm: |Call [Tt]race:|Backtrace:"
@@ -42,7 +43,7 @@ _BODY = re.compile(
 ).search
 _CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}").search
 #: What people and web pages put in front of a line.
-_MARKUP = re.compile(r"(?:[*`\"'_~•·●◦–—-]|#+ |[+] |<[a-z][a-z0-9]*>|[0-9]+[.):]? |[\x00-\x20])+").match
+_MARKUP = re.compile(r"(?:[*`\"'_~•·●◦-]|#+ |[+] |<[a-z][a-z0-9]*>|[0-9]+[.):]? |[\x00-\x20])+").match
 #: Words of a prefix: ``key=value``, ``name |``, ``12:``; never a sentence.
 _LOGFMT = re.compile(r"(?:[A-Za-z0-9_.-]+=(?:\"[^\"]*\"|[^\x00-\x20\"]*)[\x00-\x20]+)*[A-Za-z0-9_.-]+=\"$").match
 _NAMED = re.compile(r"[A-Za-z0-9_./-]+(?:\[[0-9]+\])?[\x00-\x20]*[|>]+[\x00-\x20]*$").match
@@ -175,7 +176,7 @@ class Prefixes:
             self._await(lead if " " in lead else "")
             self.doubtful = _CODE(lead) is not None
             return found
-        return self._inner(line, found) or self._unknown(line, found, lead, words.start())
+        return self._inner(line, found) or self._unknown(found, lead, words.start())
 
     def _learned(self, line: str, found: Frame) -> Frame | None:
         """Return a header behind the prefix that an earlier line had."""
@@ -187,6 +188,7 @@ class Prefixes:
         return _closed(inner) if words is not None and is_comm(inner.text[: words.start()]) else None
 
     def _nameless(self, line: str, found: Frame) -> Frame | None:
+        """Return a line of the kernel's without a name in front, behind an unknown prefix."""
         m = _NAMELESS(found.text)
         if m is None or m.start() == 0:
             return None
@@ -232,7 +234,7 @@ class Prefixes:
             return _closed(_behind(junk, inner, found))
         return None
 
-    def _unknown(self, line: str, found: Frame, lead: str, words: int) -> Frame | None:
+    def _unknown(self, found: Frame, lead: str, words: int) -> Frame | None:
         """Return a header behind a prefix of which nothing is known."""
         if len(lead) > _LONGEST:
             return None

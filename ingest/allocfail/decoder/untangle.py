@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from allocfail.decoder.containers import EXPORT_START, Export, ObjectLines, open_json, unproven
 from allocfail.decoder.framing import BLANKS, FIRST, LAST, MIDDLE, WHOLE, Frame, frame
+from allocfail.decoder.glued import GLUED_LENGTH, unglued
 from allocfail.decoder.mail import QuotedPrintable
-from allocfail.decoder.prefixes import Prefixes, has_words
+from allocfail.decoder.prefixes import Prefixes
 from allocfail.decoder.records import Origin, Record
 from allocfail.decoder.wrapping import Wrapping
 
@@ -25,24 +26,6 @@ __all__ = ["Joiner", "Untangler", "clean", "read_text"]
 
 #: A record, and the length of its prefix: -1 of what came in a container.
 Piece = tuple[Record, int]
-
-#: A text without line ends is a dump whose line ends are lost from this many characters and frames on.
-_GLUED_LENGTH = 240
-_GLUED_FRAMES = 2
-_DATE = r"(?:[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})"
-_STAMP = r"\[ *[0-9]{1,12}\.[0-9]{6}\]"
-_DATED = re.compile(rf"(?:<[0-9]+>)?{_DATE}").match
-_STAMPED = re.compile(rf"(?:<[0-9]+>)?{_STAMP}").match
-_GLUED_DATES = re.compile(rf"[ \t]+(?=(?:<[0-9]+>)?{_DATE})")
-_GLUED_STAMPS = re.compile(rf"[ \t]+(?=(?:<[0-9]+>)?{_STAMP})")
-#: What the lines of a dump begin with; a blank in front of one of these was a line end.
-_GLUED_LINES = re.compile(
-    r"[ \t]+(?=CPU: [0-9]+ (?:UID: [0-9]+ )?PID: |Pid: [0-9]+, comm: |Hardware name: |Workqueue: |Call [Tt]race:|Backtrace:"
-    r"|Mem-[Ii]nfo:|</?[A-Z]{3,4}>|(?:\[<[0-9a-f]{8,16}>\] )(?:\? )?[A-Za-z_.$]|(?:\? )?[A-Za-z_.$][A-Za-z0-9_.$]*\+0x[0-9a-f]+/0x"
-    r"|(?:in)?active_(?:anon|file):[0-9]+ |active_anon:[0-9]|unevictable:[0-9]+ |slab_reclaimable:[0-9]+ |mapped:[0-9]+ "
-    r"|free:[0-9]+ |Node [0-9]+ [A-Za-z]|(?:DMA|DMA32|Normal|HighMem|Movable)(?: free|: [0-9]+\*)|lowmem_reserve\[\]:"
-    r"|[0-9]+ total pagecache|[0-9]+ pages |Free swap|Total swap|Swap cache|RIP: |RSP: |RAX: |Code: |cache: |node [0-9]+: slabs)"
-)
 
 _LINE_ENDS = re.compile(r"#012|\\r\\n|\\{1,2}n|\\x0a|<[bB][rR] ?/?>|\r?\n|\r")
 _LINE_ENDS_LIKELY = re.compile(r"[\\#\r\n]|<[bB][rR]").search
@@ -224,32 +207,39 @@ class Untangler:
         parts = _LINE_ENDS.split(raw) if _LINE_ENDS_LIKELY(raw) else [raw]
         while len(parts) > 1 and not parts[-1].strip(BLANKS):
             parts.pop()
-        if len(parts) == 1 and len(raw) > _GLUED_LENGTH:
+        if len(parts) == 1 and len(raw) > GLUED_LENGTH:
             parts = unglued(parts[0])
+        if len(parts) == 1:
+            return [self._piece(parts[0], offset, outer, None)[0]]
         first: Frame | None = None
         pieces: list[Piece] = []
-        for index, part in enumerate(parts):
-            line = clean(part)
-            found = self.prefixes.read(line, frame(line))
-            if self._carried and found.provenance == "kernel":
-                found = found._replace(provenance=None)
-            record = _record(found, part, offset, first, doubtful=self.prefixes.doubtful)
-            if outer is not None:
-                prompt = len(parts) == 1 and found.time is None and "login:" in line[: found.start]
-                record = _contained(record, outer, prompt=prompt)
-            if found.content:
-                # The text as it was cut: blanks at its ends are the line's own.
-                record = record._replace(part=found.part, rest=line[found.content :])
-            # A line in a container is nobody's continuation and has none; one behind another in a physical line is none.
-            own = -1 if outer is not None else found.start or (1 if index else 0)
-            pieces.append((record, own))
+        for part in parts:
+            piece, found = self._piece(part, offset, outer, first)
             first = first or found
+            pieces.append(piece)
         return pieces
+
+    def _piece(self, part: str, offset: int, outer: Opened | None, first: Frame | None) -> tuple[Piece, Frame]:
+        """Make a record of one line; ``first`` is the first of those that a physical line holds, None of itself."""
+        line = clean(part)
+        found = self.prefixes.read(line, frame(line))
+        if self._carried and found.provenance == "kernel":
+            found = found._replace(provenance=None)
+        record = _record(found, part, offset, first, doubtful=self.prefixes.doubtful)
+        if outer is not None:
+            prompt = first is None and found.time is None and "login:" in line[: found.start]
+            record = _contained(record, outer, prompt=prompt)
+        if found.content:
+            # The text as it was cut: blanks at its ends are the line's own.
+            record = record._replace(part=found.part, rest=line[found.content :])
+        # A line in a container is nobody's continuation and has none; one behind another in its line is none.
+        start = -1 if outer is not None else found.start or (0 if first is None else 1)
+        return (record, start), found
 
 
 def _record(found: Frame, raw: str, offset: int, first: Frame | None, *, doubtful: bool) -> Record:
     """Make a record of a line; those behind the first of a physical line share its prefix."""
-    text, host, time, uptime, caller, priority, provenance, release = found[:8]
+    text, host, time, uptime, caller, priority, provenance, release, _, _, _ = found
     if first is not None:
         host = host or first.host
         time = time or first.time
@@ -259,11 +249,11 @@ def _record(found: Frame, raw: str, offset: int, first: Frame | None, *, doubtfu
         provenance = provenance or first.provenance
         release = release or first.release
     origin = None if priority is None and release is None else Origin(provenance, release, priority)
-    return Record(text, raw, offset, host, time, uptime, caller, origin, doubtful=doubtful)
+    return _new(Record, (text, raw, offset, host, time, uptime, caller, origin, 0, doubtful, WHOLE, ""))
 
 
 def _contained(record: Record, outer: Opened, *, prompt: bool) -> Record:
-    """Complete a record by what its container says; ``prompt``: a console's prompt stands in front of this line only."""
+    """Complete a record by what its container says; ``prompt``: its host is that of a console's prompt."""
     inner = record.origin or Origin()
     origin = Origin(
         # What the text says of itself proves nothing where something else carried it.
@@ -303,17 +293,6 @@ def read_text(text: str, *, carried: bool = False) -> list[Record]:
     if whole is not None:
         found.append(whole)
     return found
-
-
-def unglued(text: str) -> list[str]:
-    """Split a dump whose line ends became blanks; any other text stays in one piece."""
-    if text.count("+0x") < _GLUED_FRAMES or not has_words(text):
-        return [text]
-    if _DATED(text):
-        return _GLUED_DATES.split(text)
-    if _STAMPED(text):
-        return _GLUED_STAMPS.split(text)
-    return _GLUED_LINES.split(text)
 
 
 def clean(line: str) -> str:
