@@ -120,7 +120,8 @@ def test_a_user_s_tag_is_no_part_of_a_name() -> None:
 
 def test_a_line_quoted_in_front_of_its_log_is_the_same_event() -> None:
     line = "[ 12.345678] " + HEADER
-    log = f"it says\n\n**{line}**\n\nand in full\n\n**{line}**\n[ 12.345699] CPU: 1 PID: 9 Comm: app Not tainted 5.4.0 #1\n"
+    banner = "[ 12.345699] CPU: 1 PID: 9 Comm: app Not tainted 5.4.0 #1"
+    log = f"it says\n\n**{line}**\n\nand in full\n\n**{line}**\n{banner}\n"
     (document,) = documents(log.encode())
     assert document["process"]["pid"] == 9
 
