@@ -104,7 +104,7 @@ LONE = [
     ),
     ("Out of memory: Kill process 12 (x) score 900 or sacrifice child", ("x", 12, "CONSTRAINT_NONE")),
     (
-        "oom-kill:constraint=CONSTRAINT_CPUSET,nodemask=0,cpuset=c,mems_allowed=0,task_memcg=/a,task=app (1),pid=7,uid=0",
+        "oom-kill:constraint=CONSTRAINT_CPUSET,nodemask=0,cpuset=c,task_memcg=/a,task=app (1),pid=7,uid=0",
         ("app (1)", 7, "CONSTRAINT_CPUSET"),
     ),
     ("Memory cgroup out of memory: Kill process 9 (a b) score 1 or sacrifice child", ("a b", 9, "CONSTRAINT_MEMCG")),

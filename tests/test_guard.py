@@ -27,7 +27,11 @@ OTHERS: list[dict[str, Any]] = [
     {},
     {"message": "all processes end well", "body": {"text": "no"}},
     {"message": 5, "event": "page allocation failure", "log": {"original": None}, "body": ["allocation all"]},
-    {"msg": ["page allocation failure"], "result": "page allocation failure", "jsonPayload": {"other": "allocation all"}},
+    {
+        "msg": ["page allocation failure"],
+        "result": "page allocation failure",
+        "jsonPayload": {"other": "allocation all"},
+    },
 ]
 
 

@@ -64,6 +64,8 @@ _MOST_STREAMS = 256
 #: Lines one event keeps (an OOM kill lists every task), and their characters in all.
 _MOST_LINES = 20_000
 _MOST_FRAMES = 512
+#: Lines that were not read are kept until somebody asks.
+_MOST_UNREAD = 4096
 _MOST_CHARS = 4 * 1024 * 1024
 
 
@@ -196,10 +198,8 @@ class Assembler:
         self._last = _NOBODY
         self._bare = True
         """The stream without a host and a caller id has bare lines only."""
-        self.unread = 0
-        """Lines with the words of a header that were not read as one."""
-        self.first_unread = -1
-        """The offset of the first of them; -1 where there is none."""
+        self.unread: list[int] = []
+        """Offsets of lines with the words of a header that were not read as one; whoever reads them empties it."""
         self._holding: dict[tuple[str | None, str | None], _Stream] = {}
 
     @property
@@ -356,9 +356,8 @@ class Assembler:
         return True
 
     def _not_read(self, record: Record) -> None:
-        self.unread += 1
-        if self.first_unread < 0:
-            self.first_unread = record.offset
+        if len(self.unread) < _MOST_UNREAD:
+            self.unread.append(record.offset)
 
     def _header(self, stream: _Stream, record: Record, header: Header) -> None:
         if record.part in (FIRST, MIDDLE):

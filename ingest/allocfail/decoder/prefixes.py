@@ -30,6 +30,10 @@ _WORDS = re.compile(
     r": page allocation (?:failure[:.](?: order:| *$)|stalls for )|: vmalloc(?: error: size |: allocation failure)"
     r"| invoked oom-killer:"
 ).search
+_SAID = re.compile(
+    r"page allocation (?:failure(?:[:.] ?order:[0-9]|[:.]?[\x00-\x20]*$)|stalls for [0-9])"
+    r"|invoked oom-killer(?:: gfp_mask=0|:?$)|vmalloc error: size [0-9]"
+).search
 #: What the kernel prints without a process name in front.
 _NAMELESS = re.compile(
     r"SL[AU]B: Unable to allocate memory on |vmap allocation for size [0-9]|vmalloc: allocation failure[:,] "
@@ -60,13 +64,8 @@ _CLOSING = re.compile(r"[*`\"'_~]+$|</[a-z][a-z0-9]*>$").search
 
 
 def has_words(text: str) -> bool:
-    """Whether a text has the words of a header, whatever stands around them."""
-    return (
-        "page allocation failure" in text
-        or "page allocation stalls for" in text
-        or "invoked oom-killer" in text
-        or _NAMELESS(text) is not None
-    )
+    """Whether a text has the words of a header, whatever stands around them; printf's formats have not."""
+    return _SAID(text) is not None or _NAMELESS(text) is not None
 
 
 def _shape(text: str) -> str:

@@ -11,7 +11,7 @@ from allocfail.logs import reading
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Decoder", "Event", "Options", "decode", "decode_bytes"]
+__all__ = ["Decoder", "Event", "Options", "TellingDecoder", "Unread", "decode", "decode_bytes"]
 
 
 class Event(NamedTuple):
@@ -21,6 +21,12 @@ class Event(NamedTuple):
     """Byte offset of its first line."""
     document: dict[str, Any]
     dump: Dump
+
+
+class Unread(NamedTuple):
+    """A line with the words of a header that was not read as one."""
+
+    offset: int
 
 
 class Decoder:
@@ -36,6 +42,12 @@ class Decoder:
         """Offset of the oldest line that may still become part of an event, None where there is none."""
         return self._assembler.oldest
 
+    def unread(self) -> list[Unread]:
+        """Return the lines passed since the last call that have the words of a header and were not read as one."""
+        found = [Unread(offset) for offset in self._assembler.unread]
+        self._assembler.unread.clear()
+        return found
+
     def decode(self, chunks: Iterable[bytes], offset: int = 0) -> Iterator[Event]:
         """Decode a stretch of whole lines that begins at ``offset``; give the events that it ended."""
         options = self._options
@@ -48,6 +60,29 @@ class Decoder:
         """Take the end of the log; give the events still open."""
         for dump in self._assembler.close():
             yield Event(dump.records[0].offset, build(dump, self._options), dump)
+
+
+class TellingDecoder:
+    """A decoder that gives, beside the events, the lines that it could not read as one."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        """Begin with nothing open."""
+        self._decoder = Decoder(options)
+
+    @property
+    def oldest(self) -> int | None:
+        """Offset of the oldest line that may still become part of an event, None where there is none."""
+        return self._decoder.oldest
+
+    def decode(self, chunks: Iterable[bytes], offset: int = 0) -> Iterator[Event | Unread]:
+        """Decode a stretch of whole lines that begins at ``offset``."""
+        yield from self._decoder.decode(chunks, offset)
+        yield from self._decoder.unread()
+
+    def close(self) -> Iterator[Event | Unread]:
+        """Take the end of the log."""
+        yield from self._decoder.close()
+        yield from self._decoder.unread()
 
 
 def decode(chunks: Iterable[bytes], options: Options | None = None) -> Iterator[Event]:
