@@ -123,7 +123,11 @@ def test_a_slab_report_follows_an_id_that_a_document_has() -> None:
 
 
 def test_frames_of_two_tasks_in_one_trace_explain_nothing() -> None:
-    text = "[ 1.1] a: page allocation failure: order:1, mode:0x20\n[ 1.2] b: page allocation failure: order:1, mode:0x20\n[ 1.3] Call Trace:\n[ 1.4]  dump_stack+0x1/0x2\n[ 1.5] Call Trace:\n[ 1.6]  dump_stack+0x1/0x2\n[ 1.7]  warn_alloc+0x1/0x2\n[ 1.8]  my_alloc+0x1/0x2"
+    waiting = (
+        "[ 1.1] a: page allocation failure: order:1, mode:0x20\n[ 1.2] b: page allocation failure: order:1, mode:0x20\n"
+    )
+    text = waiting + "[ 1.3] Call Trace:\n[ 1.4]  dump_stack+0x1/0x2\n[ 1.5] Call Trace:\n[ 1.6]  dump_stack+0x1/0x2\n"
+    text += "[ 1.7]  warn_alloc+0x1/0x2\n[ 1.8]  my_alloc+0x1/0x2\n"
     for event in decode_bytes(text.encode()):
         if event.document["allocfail"]["fingerprint"]["level"] == "header":
             assert all(frame["rule"] is not None for frame in explain(event.dump, Options()))
