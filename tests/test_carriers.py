@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from allocfail.commands.decode import command
-from allocfail.decoder.fill import enrich
-from allocfail.logs.events import Options, decode_bytes
+from allocfail.decoder.enrich import enrich
+from allocfail.decoder.options import Options
+from allocfail.logs.events import decode_bytes
 from corpora import SHARED, at
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 _PATH = SHARED / "carriers.ndjson"
 ROWS = [json.loads(line) for line in _PATH.read_text(encoding="utf-8").splitlines()] if _PATH.is_file() else []
-NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+NOW = int(dt.datetime(2026, 11, 1, tzinfo=dt.UTC).timestamp()) * 1000
+OPTIONS = Options(now=NOW, reference=NOW)
 
 #: A map for a body is dropped by the exporter: no text at all.
 TEXTLESS = {"otel-journald-ecs"}
@@ -66,7 +68,7 @@ def hosts(document: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("row", of("header", "header-original-kept"))
 def test_a_header(row: dict[str, Any]) -> None:
-    made = enrich(row["document"], now=NOW)
+    made = enrich(row["document"], OPTIONS)
     if row["carrier"] in TEXTLESS:
         assert made is None
         return
@@ -80,13 +82,13 @@ def test_a_header(row: dict[str, Any]) -> None:
         assert {"node7", "tablet3"} & hosts(made), made
     if not at(row["document"], "@timestamp"):
         assert str(made["@timestamp"]).startswith("2026-03-04T05:06:0") or own["time_source"] == "ingest"
-    again = enrich(made, now=NOW)
+    again = enrich(made, OPTIONS)
     assert again is None
 
 
 @pytest.mark.parametrize("row", of("whole"))
 def test_a_whole_dump(row: dict[str, Any]) -> None:
-    made = enrich(row["document"], now=NOW)
+    made = enrich(row["document"], OPTIONS)
     assert made is not None
     own = made["allocfail"]
     assert (own["complete"], own["fingerprint"]["level"]) == (True, "trace")
@@ -98,12 +100,12 @@ def test_a_whole_dump(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("row", of("frame", "record-of-three-lines", "header-partial-2", "header-fragment-2"))
 def test_what_is_no_event_by_itself(row: dict[str, Any]) -> None:
-    assert enrich(row["document"], now=NOW) is None
+    assert enrich(row["document"], OPTIONS) is None
 
 
 @pytest.mark.parametrize("row", of("header-partial-1", "header-fragment-1"))
 def test_the_beginning_of_a_header_is_no_whole_header(row: dict[str, Any]) -> None:
-    made = enrich(row["document"], now=NOW)
+    made = enrich(row["document"], OPTIONS)
     assert made is not None
     own = made["allocfail"]
     assert (own["complete"], own["incomplete_reason"]) == (False, "truncated")
@@ -115,7 +117,7 @@ def test_the_beginning_of_a_header_is_no_whole_header(row: dict[str, Any]) -> No
 def test_decode_reads_the_same_documents_as_enrich(row: dict[str, Any]) -> None:
     line = json.dumps(row["document"]).encode()
     found = [event.document for event in decode_bytes(line, Options(reference=NOW))]
-    made = enrich(row["document"], now=NOW)
+    made = enrich(row["document"], OPTIONS)
     assert len(found) == (0 if made is None else 1)
     for document in found:
         assert made is not None
@@ -154,7 +156,7 @@ def test_a_log_in_utf_16(coding: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", [0, len("[ 4711.123456] ")])
 def test_a_dump_whose_line_ends_became_blanks(cut: int) -> None:
     text = " ".join(line[cut:] for line in LINES)
-    for made in (enrich({"message": text}, now=NOW), decode_bytes(text.encode())[0].document):
+    for made in (enrich({"message": text}, OPTIONS), decode_bytes(text.encode())[0].document):
         assert made is not None
         assert made["allocfail"]["complete"] is True
         assert made["allocfail"]["fingerprint"]["text"].endswith("|ring_grow>sys_ioctl")
@@ -164,7 +166,7 @@ def test_a_first_line_without_the_prefix_of_the_others() -> None:
     prefix = "Mar  4 05:06:07 node7 kernel: "
     for first in (LINES[0], LINES[0][15:]):
         text = "\n".join([first, *(prefix + line for line in LINES[1:])])
-        made = enrich({"message": text}, now=NOW)
+        made = enrich({"message": text}, OPTIONS)
         assert made is not None
         assert made["allocfail"]["fingerprint"]["level"] == "trace"
         assert made["host"]["hostname"] == "node7"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from allocfail.decoder.document import explain
+from allocfail.decoder.event import explain
 from allocfail.decoder.options import Options
 from allocfail.logs.events import Decoder, decode_bytes
 
@@ -109,7 +109,7 @@ def test_frames_are_explained_by_the_release_that_the_document_goes_by(release: 
     lines = [json.dumps({"message": line, "host": {"os": {"kernel": release}}}) for line in OLD]
     (event,) = decode_bytes("\n".join(lines).encode())
     text = event.document["allocfail"]["fingerprint"]["text"]
-    kept = [frame["function"] for frame in explain(event.dump, Options()) if frame["rule"] is None]
+    kept = [frame["function"] for frame in explain(event.event) if frame["rule"] is None]
     assert text.split("|")[-1].split(">") == kept
     assert ("old_pointer" in kept) == (release != "2.6.18-8.el5")
 
@@ -130,4 +130,4 @@ def test_frames_of_two_tasks_in_one_trace_explain_nothing() -> None:
     text += "[ 1.7]  warn_alloc+0x1/0x2\n[ 1.8]  my_alloc+0x1/0x2\n"
     for event in decode_bytes(text.encode()):
         if event.document["allocfail"]["fingerprint"]["level"] == "header":
-            assert all(frame["rule"] is not None for frame in explain(event.dump, Options()))
+            assert all(frame["rule"] is not None for frame in explain(event.event))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allocfail.decoder.fill import enrich
-from allocfail.logs.events import Event, Options, decode_bytes
+from allocfail.decoder.enrich import enrich
+from allocfail.decoder.options import Options
+from allocfail.logs.events import Event, decode_bytes
 from corpora import KINDS, SHARED, at, said
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ ADVICE = {
 }
 #: What a table has wrong: (fault, event, field) and the value that its log has.
 CORRECTED = {("17-plumbing-4.x", 1, "line"): 12}
-NOW = dt.datetime(2026, 12, 31, tzinfo=dt.UTC)
+NOW = int(dt.datetime(2026, 12, 31, tzinfo=dt.UTC).timestamp()) * 1000
+OPTIONS = Options(now=NOW, reference=NOW)
 
 pytestmark = pytest.mark.skipif(not FAULTS, reason="NO FAULTS: ../shared is not there, they were NOT tested")
 
@@ -41,7 +43,7 @@ def facts(log: bytes, event: Event) -> dict[str, Any]:
     """Return what an event's document says, by the names of the fault's table."""
     document = event.document
     found = said(document)
-    head = event.dump.head
+    head = event.event.dump.head
     mark = at(document, "allocfail.fingerprint")
     return found | {
         "line": None if head is None else log.count(b"\n", 0, head.offset) + 1,
@@ -91,7 +93,7 @@ def test_fault(log: Path) -> None:
 def test_documents_of_other_shippers_are_enriched() -> None:
     path = SHARED / "faults" / "26-containers-enrich.log"
     for line in path.read_text(encoding="utf-8").splitlines():
-        made = enrich(json.loads(line), now=NOW)
+        made = enrich(json.loads(line), OPTIONS)
         assert made is not None, line
         assert made["allocfail"]["kind"] == "page_allocation_failure"
         assert made["process"]["name"] == "app"
@@ -120,7 +122,7 @@ def test_a_kill_of_which_one_line_is_left(line: str, wanted: tuple[str, int, str
         assert (own["kind"], own["complete"]) == ("oom_kill", False)
         assert (own["oom"]["victim"], own["oom"]["victim_pid"], own["oom"]["constraint"]) == wanted
         assert "name" not in documents[0].get("process", {})
-    made = enrich({"message": line}, now=NOW)
+    made = enrich({"message": line}, OPTIONS)
     assert made is not None
     assert made["allocfail"]["oom"]["victim_pid"] == wanted[1]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from allocfail.content import content_path
-from allocfail.decoder.fill import may_hold, source
+from allocfail.decoder.enrich import enrich
+from allocfail.decoder.steps import may_hold
 from corpora import SHARED
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def test_what_may_hold_an_event_goes_on(engine: Engine) -> None:
 @pytest.mark.skipif(not ROWS, reason="NO CARRIERS: ../shared is not there, they were NOT tested")
 def test_every_shipper_s_events_go_on_and_frames_do_not(engine: Engine) -> None:
     found = passed(engine, [row["document"] for row in ROWS])
-    wanted = [source(row["document"]) is not None for row in ROWS]
+    wanted = [enrich(row["document"]) is not None for row in ROWS]
     named = [f"{row['carrier']} {row['part']}" for row in ROWS]
     # A fragment may hold the words without being an event; nothing else does.
     assert [n for n, yes, should in zip(named, found, wanted, strict=True) if should and not yes] == []

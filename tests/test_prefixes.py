@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from allocfail.decoder.fill import enrich
+from allocfail.decoder.enrich import enrich
 from dumpgen import KERNELS, reports
 from dumpgen.compare import dump_differences
 from invariants import documents

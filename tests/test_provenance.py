@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from allocfail.decoder.fill import enrich
+from allocfail.decoder.enrich import enrich
+from allocfail.decoder.options import Options
 from allocfail.logs.events import decode_bytes
 
 HEADER = "x: page allocation failure: order:1, mode:0x20"
 KMSG = f"4,1,1000,-;{HEADER}"
 KERNEL = {"_TRANSPORT": "kernel", "SYSLOG_IDENTIFIER": "kernel", "SYSLOG_FACILITY": "0"}
 USER = {"_TRANSPORT": "syslog", "SYSLOG_IDENTIFIER": "root"}
-NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+NOW = int(dt.datetime(2026, 11, 1, tzinfo=dt.UTC).timestamp()) * 1000
+OPTIONS = Options(now=NOW, reference=NOW)
 
 #: A document, and what its record proves.
 DOCUMENTS: list[tuple[dict[str, Any], str]] = [
@@ -38,7 +40,7 @@ DOCUMENTS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("document", "proof"), DOCUMENTS, ids=range(len(DOCUMENTS)))
 def test_only_the_outermost_layer_proves_anything(document: dict[str, Any], proof: str) -> None:
-    made = enrich(document, now=NOW)
+    made = enrich(document, OPTIONS)
     assert made is not None
     assert made["allocfail"]["provenance"] == proof
     assert made["allocfail"]["order"] == 1
@@ -75,7 +77,7 @@ def test_what_nested_containers_say_is_joined() -> None:
     assert document["host"]["hostname"] == "h1"
     assert document["@timestamp"] == "2026-03-04T05:06:07.500Z"
     assert document["allocfail"]["uptime"] == 7061.98
-    made = enrich(outer, now=NOW)
+    made = enrich(outer, OPTIONS)
     assert made is not None
     assert made["host"]["hostname"] == "h1"
     assert made["@timestamp"] == "2026-03-04T05:06:07.500Z"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import cache
 from typing import Any, NamedTuple
 
 from allocfail import facts
+from allocfail.decoder.fields import at
 from allocfail.decoder.framing import BLANKS, frame, seconds
+from allocfail.decoder.kit import bytes_text, json_of, number_text, without_surrogates
 from allocfail.decoder.records import Origin
 
 __all__ = [
@@ -82,17 +83,9 @@ EXPORT_START = "__CURSOR="
 _EXPORT_KEY = re.compile(r"[A-Z0-9_]+$").match
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = _paths().keys
-    return {key: value for key, value in pairs if key in keys}
-
-
 def parse_object(text: str) -> dict[str, Any] | None:
     """Return what is kept of a JSON object; None where a text is none."""
-    try:
-        found = json.loads(text, strict=False, object_pairs_hook=_pairs)
-    except (ValueError, RecursionError):
-        return None
+    found = json_of(text, _paths().keys)
     return found if isinstance(found, dict) else None
 
 
@@ -149,31 +142,22 @@ def _message(found: dict[str, Any]) -> str | None:
     """Return an object's text; an empty one is one too, where there is no other."""
     empty: str | None = None
     for path in _paths().texts:
-        value = _at(found, path)
+        value = at(found, path)
         if isinstance(value, str):
             if value:
                 return value
             empty = value
         elif path == "MESSAGE" and isinstance(value, list):
             # journalctl writes what is not printable as an array of bytes.
-            text = decoded_bytes(value)
+            text = bytes_text(value)
             if text is not None:
                 return text
     return empty
 
 
-def decoded_bytes(values: list[Any]) -> str | None:
-    """Return the text of an array of bytes of UTF-8; None where it is none."""
-    try:
-        return bytes(values).decode("utf-8", "replace")
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
 def hosts_of(found: dict[str, Any]) -> list[str]:
     """Return the hosts that ECS has a place for in a document, and a host that is a string."""
-    named = (_text(found, path) for path in ("host.hostname", "host.name", "host"))
-    return [name for name in named if name is not None]
+    return [name for path in ("host.hostname", "host.name", "host") if (name := _text(found, path)) is not None]
 
 
 def described(found: dict[str, Any], text: str) -> Opened:
@@ -218,43 +202,25 @@ def unproven(opened: Opened) -> Opened:
 
 def _writable(text: str) -> str:
     """Replace lone surrogates, which no UTF-8 output can hold."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _at(found: dict[str, Any], path: str) -> Any:
-    """Return the value at a dotted path, whether the object nests it or writes the dots in its keys."""
-    value = found.get(path)
-    if value is not None:
-        return value
-    at = path.find(".")
-    while at >= 0:
-        inner = found.get(path[:at])
-        if isinstance(inner, dict):
-            value = _at(inner, path[at + 1 :])
-            if value is not None:
-                return value
-        at = path.find(".", at + 1)
-    return None
+    return without_surrogates(text, "\ufffd")
 
 
 def _text(found: dict[str, Any], path: str) -> str | None:
-    value = _at(found, path)
+    value = at(found, path)
     if not isinstance(value, str):
         return None
     return _writable(value.strip(BLANKS)) or None
 
 
 def _moment(found: dict[str, Any], path: str) -> str | None:
-    value = _at(found, path)
+    value = at(found, path)
     if isinstance(value, str):
         return _writable(value) or None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    return None
+    return number_text(value)
 
 
 def _number(found: dict[str, Any], path: str) -> int | None:
-    value = _at(found, path)
+    value = at(found, path)
     if isinstance(value, str) and _SMALL(value):
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1000 else None
@@ -273,7 +239,7 @@ def _uptime(found: dict[str, Any]) -> str | None:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1_000_000_000_000
 
 
 def provenance(found: dict[str, Any]) -> str | None:

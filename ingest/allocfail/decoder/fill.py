@@ -1,224 +1,140 @@
-"""Documents in, the same documents out, enriched where they hold an event: what the ingest pipelines do, in Python."""
+"""An event's document put into the one it was found in: nothing that is there is overwritten."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from allocfail import facts
 from allocfail.decoder import times
-from allocfail.decoder.assembly import Assembler, Dump
 from allocfail.decoder.containers import described, hosts_of
-from allocfail.decoder.document import Options, build
 from allocfail.decoder.fields import at
-from allocfail.decoder.header import parse_header
-from allocfail.decoder.kill import parse_kill
-from allocfail.decoder.untangle import read_text
+from allocfail.decoder.kit import decimal, now_millis
 
 if TYPE_CHECKING:
     from allocfail.decoder.containers import Opened
+    from allocfail.decoder.options import Options
 
-__all__ = ["TAG", "dumps_of", "enrich", "may_hold"]
+__all__ = ["TAG", "fill", "is_filled"]
 
 TAG = "kernel-allocation-failure"
 
 
-@cache
-def _limits() -> dict[str, Any]:
-    limits: dict[str, Any] = facts.load()["reading"]
-    return limits
-
-
-@cache
-def _fields() -> list[str]:
-    fields: list[str] = facts.load()["containers"]["texts"]
-    return fields
-
-
-def may_hold(text: str) -> bool:
-    """Whether a text may hold an event: one of the words that every event has is in it."""
-    return "alloc" in text or "oom-kill" in text or "ill process " in text or "illed process " in text
-
-
-def source(document: dict[str, Any], fields: list[str] | None = None) -> tuple[str, list[Dump]] | None:
-    """Return the text that is read and the dumps in it: of the first source field that holds an event."""
-    for field in fields or _fields():
-        text = at(document, field)
-        if isinstance(text, str) and may_hold(text):
-            found = dumps_of(text)
-            if found:
-                return text, found
-    return None
-
-
-def dumps_of(text: str) -> list[Dump]:
-    """Return the dumps in a text; of one that is very long only the first header, as a dump that says why."""
-    limits = _limits()
-    if (
-        len(text) > limits["characters"]
-        or text.count("\n") > limits["lines"]
-        or (len(text) > limits["line"] and max(map(len, text.split("\n"))) > limits["line"])
-    ):
-        return _first_header(text)
-    assembler = Assembler()
-    found: list[Dump] = []
-    for record in read_text(text, carried=True):
-        found += assembler.feed(record)
-    found += assembler.close()
-    return found
-
-
-def _first_header(text: str) -> list[Dump]:
-    at = 0
-    for _ in range(2000):
-        hits = [
-            hit for word in ("alloc", "oom-kill", "ill process ", "illed process ") if (hit := text.find(word, at)) >= 0
-        ]
-        if not hits:
-            return []
-        hit = min(hits)
-        start = text.rfind("\n", 0, hit) + 1
-        end = text.find("\n", hit)
-        end = len(text) if end < 0 else end
-        at = end + 1
-        # A line this long is no kernel's; what is wanted stands close to the hit.
-        line = text[max(start, hit - 4096) : min(end, hit + 4096)].lstrip(">| ")
-        for record in read_text(line, carried=True):
-            header = parse_header(record.text)
-            kill = parse_kill(record.text)
-            if (header is not None and not header.precursor) or (kill is not None and kill.alone):
-                assembler = Assembler()
-                found = [*assembler.feed(record), *assembler.close()]
-                if found:
-                    found[0].limit = "too long"
-                    return found
-    return []
-
-
-def enrich(
-    document: dict[str, Any],
-    options: Options | None = None,
-    *,
-    now: datetime | None = None,
-    fields: list[str] | None = None,
-) -> dict[str, Any] | None:
-    """Return a document with what its first event says filled in; None where it holds no event, or holds it already.
-
-    What is there stays: nothing is overwritten, and a field whose parent is no object is left out. ``now`` is the
-    time of ingest, for a document without one; ``fields`` are the source fields, in the order in which they are tried.
-    """
-    if _done(document):
-        return None
-    found = source(document, fields)
-    if found is None:
-        return None
-    text, dumps = found
-    options = options or Options()
-    outer = described(document, text)
-    if options.kernel is None and outer.origin.release is not None:
-        options = replace(options, kernel=outer.origin.release)
-    own_time = times.resolve(outer.time, tz=options.timezone) if outer.time is not None else None
-    if options.reference is None and own_time is not None:
-        # The document's own time says which year a line's date without one is of.
-        options = replace(options, reference=datetime.fromisoformat(own_time))
-    made = build(dumps[0], options)
-    _describe(made, outer, own_time, named="host" in document and at(document, "host.name") is not None)
-    return _merge(document, made, text, further=len(dumps) - 1, now=now)
-
-
-def _done(document: dict[str, Any]) -> bool:
+def is_filled(document: dict[str, Any]) -> bool:
     """Whether a document has a fingerprint, in whatever way its keys are written."""
     own = document.get("allocfail")
     return (
         at(document, "allocfail.fingerprint") is not None
-        or _dotted_below(document, "allocfail.fingerprint")
-        or (isinstance(own, dict) and _dotted_below(own, "fingerprint"))
+        or _is_dotted_below(document, "allocfail.fingerprint")
+        or (isinstance(own, dict) and _is_dotted_below(own, "fingerprint"))
     )
 
 
-def _describe(made: dict[str, Any], outer: Opened, own_time: str | None, *, named: bool) -> None:
-    """Take from a document's own fields what its text does not say: host, time, uptime, and who wrote it.
+def fill(document: dict[str, Any], made: dict[str, Any], options: Options, *, text: str, further: int) -> None:
+    """Put what ``made`` says into ``document``, which was read from ``text``, where it lacks it.
 
-    ``named``: the document says by itself whose it is, so there is no host to fill in.
+    What is there stays, and a field whose parent is no object is left out. ``further`` counts the text's other events.
     """
-    own = made["allocfail"]
-    if outer.origin.provenance is not None:
-        own["provenance"] = outer.origin.provenance
-    if outer.host is not None and not named and "hostname" not in made.get("host", {}):
-        made["host"] = {"hostname": outer.host, **made.get("host", {})}
-        made["related"] = {"hosts": [outer.host]}
-    if own_time is not None and "@timestamp" not in made:
-        made["@timestamp"] = own_time
-        own["time_source"] = "log"
-    if outer.uptime is not None and "uptime" not in own:
-        own["uptime"] = float(outer.uptime)
-
-
-def _merge(
-    document: dict[str, Any], made: dict[str, Any], text: str, *, further: int, now: datetime | None
-) -> dict[str, Any]:
-    own = made["allocfail"]
+    own: dict[str, Any] = made["allocfail"]
+    _describe(document, made, described(document, text), options)
     if further:
         own["further_events"] = further
     made.pop("message", None)
-    made["event"]["original"] = text
-    stamp = made.pop("@timestamp", None)
+    event: dict[str, Any] = made["event"]
+    event["original"] = text
     if "@timestamp" in document:
+        made.pop("@timestamp", None)
         own.pop("time_source", None)
         own.pop("time_guessed", None)
-    else:
-        if stamp is None:
-            moment = (now or datetime.now(UTC)).astimezone(UTC)
-            stamp = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-            own["time_source"] = "ingest"
-        made["@timestamp"] = stamp
-    host = made.get("host", {})
-    named = host.get("hostname")
-    theirs = hosts_of(document)
-    if named is not None and theirs and named not in theirs and isinstance(document.get("host"), dict):
-        # The collector's own host is in host.*: the line's goes where the relay's protocol has it.
-        made.pop("host")
-        made.setdefault("log", {}).setdefault("syslog", {})["hostname"] = named
-    known = [*theirs, *made.get("related", {}).get("hosts", [])]
+    elif "@timestamp" not in made:
+        made["@timestamp"] = times.stamp(options.now if options.now is not None else now_millis())
+        own["time_source"] = "ingest"
+    _relate(document, made)
+    _relayed(document, made)
+    _forget_the_kernel(document)
+    _tag(document, made)
+    _related(document, made)
+    _fill(document, made, "", document)
+
+
+def _describe(document: dict[str, Any], made: dict[str, Any], outer: Opened, options: Options) -> None:
+    """Take from a document's own fields what its text does not say: host, time, uptime, and who wrote it."""
+    own: dict[str, Any] = made["allocfail"]
+    if outer.origin.provenance is not None:
+        own["provenance"] = outer.origin.provenance
+    host: dict[str, Any] = made.get("host", {})
+    # A document that names its host needs none.
+    if outer.host is not None and "hostname" not in host and at(document, "host.name") is None:
+        made["host"] = {**host, "hostname": outer.host}
+        made["related"] = {"hosts": [outer.host]}
+    if outer.time is not None and "@timestamp" not in made:
+        stamp = times.resolve(outer.time, year=options.year, tz=options.timezone, reference=options.reference)
+        if stamp is not None:
+            made["@timestamp"] = stamp
+            own["time_source"] = "log"
+    if outer.uptime is not None and "uptime" not in own:
+        own["uptime"] = decimal(outer.uptime)
+
+
+def _relate(document: dict[str, Any], made: dict[str, Any]) -> None:
+    """Name every host that the document and its text know."""
+    related: dict[str, Any] = made.get("related", {})
+    found: list[str] = related.get("hosts", [])
+    known = [*hosts_of(document), *found]
     if known:
         made["related"] = {"hosts": list(dict.fromkeys(known))}
-    out = dict(document)
-    _forget_the_kernel(out)
-    tags = out.get("tags")
+
+
+def _forget_the_kernel(document: dict[str, Any]) -> None:
+    """Drop what a shipper writes for a line that no process wrote: the task that asked is the event's process."""
+    process = document.get("process")
+    if isinstance(process, dict):
+        kept = {key: value for key, value in process.items() if not _is_nobody(key, value)}
+        if len(kept) < len(process):
+            document["process"] = kept
+    for key in ("name", "pid"):
+        if _is_nobody(key, document.get(f"process.{key}")):
+            document.pop(f"process.{key}")
+
+
+def _is_nobody(key: str, value: Any) -> bool:
+    return (key == "name" and value in ("kernel", "")) or (key == "pid" and value == "")
+
+
+def _relayed(document: dict[str, Any], made: dict[str, Any]) -> None:
+    """Put the line's host where the relay's protocol has it, if the collector's own is in ``host.*``."""
+    host: dict[str, Any] = made.get("host", {})
+    named = host.get("hostname")
+    theirs = hosts_of(document)
+    if named is None or not theirs or named in theirs or not isinstance(document.get("host"), dict):
+        return
+    made.pop("host")
+    log: dict[str, Any] = made.setdefault("log", {})
+    syslog: dict[str, Any] = log.setdefault("syslog", {})
+    syslog["hostname"] = named
+
+
+def _tag(document: dict[str, Any], made: dict[str, Any]) -> None:
+    tags = document.get("tags")
     if isinstance(tags, list):
         made.pop("tags")
         if TAG not in tags:
-            out["tags"] = [*tags, TAG]
+            document["tags"] = [*tags, TAG]
     elif isinstance(tags, str):
         made.pop("tags")
         if tags != TAG:
-            out["tags"] = [tags, TAG]
-    hosts = at(out, "related.hosts")
-    if isinstance(hosts, list) and "related" in made and isinstance(out.get("related"), dict):
-        new = [h for h in made.pop("related")["hosts"] if h not in hosts]
-        if new:
-            out["related"] = {**out["related"], "hosts": [*hosts, *new]}
-    _fill(out, made, "", dict(out))
-    return out
+            document["tags"] = [tags, TAG]
 
 
-def _forget_the_kernel(out: dict[str, Any]) -> None:
-    """Drop what a shipper writes for a line that no process wrote: the task that asked is the event's process."""
-    process = out.get("process")
-    if isinstance(process, dict):
-        kept = {
-            key: value
-            for key, value in process.items()
-            if not (key == "name" and value in ("kernel", "")) and not (key == "pid" and value == "")
-        }
-        if len(kept) < len(process):
-            out["process"] = kept
-    if out.get("process.name") in ("kernel", ""):
-        del out["process.name"]
-    if out.get("process.pid") == "":
-        del out["process.pid"]
+def _related(document: dict[str, Any], made: dict[str, Any]) -> None:
+    """Add the event's hosts to those that are there."""
+    hosts = at(document, "related.hosts")
+    there = document.get("related")
+    if not isinstance(hosts, list) or not isinstance(there, dict) or "related" not in made:
+        return
+    related: dict[str, Any] = made.pop("related")
+    found: list[str] = related["hosts"]
+    new = [host for host in found if host not in hosts]
+    if new:
+        document["related"] = {**there, "hosts": [*hosts, *new]}
 
 
 def _fill(into: dict[str, Any], made: dict[str, Any], path: str, document: dict[str, Any]) -> None:
@@ -227,27 +143,26 @@ def _fill(into: dict[str, Any], made: dict[str, Any], path: str, document: dict[
         here = f"{path}.{key}" if path else key
         present = into.get(key)
         if isinstance(value, dict):
-            if present is None:
-                if key in into or _dotted_leaf(document, here):
-                    continue
+            if isinstance(present, dict):
+                kept = dict(present)
+                _fill(kept, value, here, document)
+                into[key] = kept
+            elif key not in into and not _is_dotted_leaf(document, here):
                 inner: dict[str, Any] = {}
                 _fill(inner, value, here, document)
                 if inner:
                     into[key] = inner
-            elif isinstance(present, dict):
-                inner = dict(present)
-                _fill(inner, value, here, document)
-                into[key] = inner
-        elif key not in into and at(document, here) is None and not _dotted_below(document, here):
+        elif key not in into and at(document, here) is None and not _is_dotted_below(document, here):
             into[key] = value
 
 
-def _dotted_leaf(document: dict[str, Any], path: str) -> bool:
+def _is_dotted_leaf(document: dict[str, Any], path: str) -> bool:
     """Whether a dotted key holds something that is no object where an object is wanted."""
     value = document.get(path)
     return value is not None and not isinstance(value, dict)
 
 
-def _dotted_below(document: dict[str, Any], path: str) -> bool:
+def _is_dotted_below(document: dict[str, Any], path: str) -> bool:
     """Whether a dotted key goes below a field, which then is an object."""
-    return any(key.startswith(path + ".") for key in document)
+    start = path + "."
+    return any(key.startswith(start) for key in document)

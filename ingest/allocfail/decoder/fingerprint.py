@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from allocfail import facts
+from allocfail.decoder.kit import sha256
 from allocfail.decoder.trace import normalise
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def keep(trace: Trace) -> Kept:
         modules.append(trace.frame_modules[selected[at]])
     allocator = any(name in plumbing and name not in _dump() for name in names[: last + 1])
     ended = ended or trace.bounded or trace.outermost
-    return Kept(tuple(kept), site, tuple(modules), tuple(sorted(dropped)), allocator, ended)
+    return Kept(tuple(kept), site, tuple(modules), tuple(dropped), allocator, ended)
 
 
 def safe(name: str) -> str:
@@ -163,7 +163,7 @@ def cache_name(cache_: str) -> str:
 
 def identify(text: str) -> str:
     """Return the id of a fingerprint's text: ``af1:`` and 16 hex digits of its SHA-256."""
-    return f"{VERSION}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return f"{VERSION}:{sha256(text)[:16]}"
 
 
 def fingerprint(

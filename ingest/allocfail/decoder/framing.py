@@ -59,7 +59,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from allocfail.decoder.months import month
+from allocfail.decoder.months import month_number
 
 __all__ = ["BLANKS", "FIRST", "LAST", "MIDDLE", "WHOLE", "Frame", "frame", "seconds"]
 
@@ -483,8 +483,7 @@ class _Prefix:
 
     def _logcat(self, m: re.Match[str]) -> bool:
         """Take logcat's prefix; False where its tag was made of the text."""
-        if "time" in m.groupdict() and m["time"] is not None:
-            self.time = m["time"]
+        self.time = m["time"] or self.time
         self.lead = _lead(m["tag"])
         self.walls += 1
         self.tagged = True
@@ -608,13 +607,14 @@ def seconds(micros: str) -> str:
 
 def _month(word: str) -> bool:
     """Whether a word is a month of some language, or a number with the sign for one."""
-    return word[-1] in "月월" or month(word) > 0
+    return word[-1] in "月월" or month_number(word) > 0
 
 
 def _walk(line: str, *, inner: bool = False) -> Frame:
     prefix = _Prefix(line)
-    while prefix.take():
-        pass
+    more = prefix.take()
+    while more:
+        more = prefix.take()
     if prefix.end == 0 and not inner and (m := _re_found(line)):
         found = _walk(line[m.end() :], inner=True)
         content = found.content + m.end() if found.content else 0

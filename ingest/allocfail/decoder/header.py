@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["COMM_BYTES", "Header", "continue_header", "is_comm", "parse_header", "trimmed", "utf8_length"]
+from allocfail.decoder.kit import utf8_length
+
+__all__ = ["COMM_BYTES", "Header", "continue_header", "is_comm", "parse_header", "trimmed"]
 
 #: TASK_COMM_LEN is 16 with the terminating NUL (include/linux/sched.h, all releases).
 COMM_BYTES = 15
@@ -75,12 +77,8 @@ def is_comm(text: str) -> bool:
     """Whether a text can be a process name: not empty, and no longer than the kernel keeps."""
     if not text or len(text) > COMM_BYTES:
         return False
-    return text.isascii() or utf8_length(text) <= COMM_BYTES
-
-
-def utf8_length(text: str) -> int:
-    """Return how many bytes of UTF-8 a text has; a lone surrogate counts as three."""
-    return sum(1 if c < "\x80" else 2 if c < "\u0800" else 3 if c < "\U00010000" else 4 for c in text)
+    # A name is counted in bytes.
+    return utf8_length(text) <= COMM_BYTES
 
 
 def _mask(text: str, at: int) -> tuple[str | None, str | None, int]:

@@ -27,6 +27,7 @@ _GROUP = re.compile(r"Tasks in (.+) are going to be killed due to memory\.oom\.g
 #: Where the parenthesis round a victim's name closes: names may hold parentheses themselves.
 _STOPS = (") total-vm:", ") score ", "), UID")
 
+_STARTS = ("Out of ", "Memory cgroup out", "No available memory", "oom-kill:", "Task in ", "Tasks in ", "Kill", "kill")
 _TABLE = (
     "[",
     "Tasks state",
@@ -104,6 +105,8 @@ class Kill:
 
 def parse_kill(text: str) -> Kill | None:
     """Read a line of an OOM kill that says who, why or where; None for any other."""
+    if not text.startswith(_STARTS):
+        return None
     if m := _NAMED(text):
         return _named(text, m)
     if m := _CONSTRAINT(text):
@@ -122,7 +125,9 @@ def is_table_line(text: str) -> bool:
 
 def _named(text: str, m: re.Match[str]) -> Kill | None:
     start = m.end()
-    end = next((at for stop in _STOPS if (at := text.find(stop, start)) >= 0), text.rfind(")", start))
+    end = next((at for stop in _STOPS if (at := text.find(stop, start)) >= 0), -1)
+    if end < 0:
+        end = text.rfind(")", start)
     if end <= start:
         return None
     score = _SCORE(text, end)

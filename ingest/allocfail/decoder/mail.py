@@ -54,7 +54,8 @@ class QuotedPrintable:
         if not self._held:
             self._offset = offset
         self._held.append(line)
-        if line.endswith("=") and 1 < len(line) <= _LONGEST and len(self._held) < _PIECES:
+        size = len(line)
+        if line.endswith("=") and 1 < size <= _LONGEST and len(self._held) < _PIECES:
             return found
         if self._certain:
             found.append(self._joined())

@@ -6,7 +6,7 @@ from functools import cache
 
 from allocfail import facts
 
-__all__ = ["month"]
+__all__ = ["month_number"]
 
 
 @cache
@@ -16,7 +16,7 @@ def _numbers() -> dict[str, int]:
     return found | {name: int(number) for number, names in times["local"].items() for name in names}
 
 
-def month(name: str) -> int:
+def month_number(name: str) -> int:
     """Return the number of a month (1 is January), 0 where ``name`` is none; ``12月`` counts as well."""
     if name[-1:] in ("月", "월"):
         digits = name[:-1]

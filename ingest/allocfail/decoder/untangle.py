@@ -9,7 +9,7 @@ returns and NULs in it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from allocfail.decoder.containers import EXPORT_START, Export, ObjectLines, open_json, unproven
 from allocfail.decoder.framing import BLANKS, FIRST, LAST, MIDDLE, WHOLE, Frame, frame
@@ -22,16 +22,26 @@ from allocfail.decoder.wrapping import Wrapping
 if TYPE_CHECKING:
     from allocfail.decoder.containers import Opened
 
-__all__ = ["Joiner", "Untangler", "clean", "read_text"]
-
-#: A record, and the length of its prefix: -1 of what came in a container.
-Piece = tuple[Record, int]
+__all__ = [
+    "Joiner",
+    "Line",
+    "Opener",
+    "Piece",
+    "Splitter",
+    "clean",
+    "exported",
+    "join_lines",
+    "open_line",
+    "open_text",
+    "split_pieces",
+]
 
 _LINE_ENDS = re.compile(r"#012|\\r\\n|\\{1,2}n|\\x0a|<[bB][rR] ?/?>|\r?\n|\r")
 _LINE_ENDS_LIKELY = re.compile(r"[\\#\r\n]|<[bB][rR]").search
 _ESCAPES = re.compile(
     r"(?:\x1b|#033)(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])|[\x00\x07\x08\x7f]"
 )
+_CONTROLS = re.compile(r"[\x00\x07\x08\x7f]").search
 _QUOTE = re.compile(r"[ \t]*(?:[>|][ \t]?)+(?!\])")  # ">]" is the end of an address
 _SPACES = str.maketrans({"\u00a0": " ", "\u2007": " ", "\u202f": " ", "\u3000": " ", "\ufeff": "", "\u200b": ""})
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&nbsp;", " "), ("&quot;", '"'), ("&#39;", "'"), ("&amp;", "&"))
@@ -125,16 +135,23 @@ class Joiner:
         return self._held
 
 
-class Untangler:
-    """Takes the physical lines of one log, in order, and gives the records of each, with the length of its prefix.
+class Piece(NamedTuple):
+    """A line to be taken apart, or what an entry of a journal export or an object over several lines holds."""
 
-    The length is -1 of what came in a container.
-    """
+    text: str
+    offset: int
+    """Where it begins, in bytes or in lines."""
+    opened: Opened | None = None
+    """What it is a container of."""
+    raw: str | None = None
+    """How it stands in the log, where that is something else."""
 
-    def __init__(self, *, carried: bool = False) -> None:
-        """Begin outside of everything. ``carried``: all of it is the text of a container that the caller opened."""
-        self._carried = carried
-        self.prefixes = Prefixes()
+
+class Opener:
+    """Takes the physical lines of one log, in order, and gives its lines: containers opened, a mail's coding undone."""
+
+    def __init__(self) -> None:
+        """Begin outside of everything."""
         self._export = Export()
         self._object = ObjectLines()
         self._quoted = QuotedPrintable()
@@ -146,29 +163,34 @@ class Untangler:
 
     def feed(self, line: str, offset: int) -> list[Piece]:
         """Take one line, without its end."""
-        if self._export.active or line.startswith(EXPORT_START):
-            if self._export.feed(line, offset):
-                return []
-            # The empty line behind an entry, or something that is none.
-            return self.exported(self._export) + (self.feed(line, offset) if line else [])
-        if self._object.active or self._object.begins(line):
-            return self._collected(line, offset)
-        return self._decoded(line, offset)
+        if not self._export.active and not line.startswith(EXPORT_START):
+            return self._plain(line, offset)
+        if self._export.feed(line, offset):
+            return []
+        # The empty line behind an entry, or something that is none.
+        found = exported(self._export)
+        if line.startswith(EXPORT_START):
+            self._export.feed(line, offset)
+        elif line:
+            found.extend(self._plain(line, offset))
+        return found
 
     def close(self) -> list[Piece]:
         """Take the end of the log."""
         found: list[Piece] = []
         for line, offset in self._object.give_up():
-            found += self._decoded(line, offset)
+            found.extend(self._decoded(line, offset))
         held = self._quoted.close()
         if held is not None:
-            found += self.line(held.text, held.offset, held.raw)
-        return found + (self.exported(self._export) if self._export.active else [])
+            found.append(open_line(held.text, held.offset, held.raw))
+        if self._export.active:
+            found.extend(exported(self._export))
+        return found
 
-    def exported(self, export: Export) -> list[Piece]:
-        """Return the records of an entry of a journal export, which ends here."""
-        opened = export.end()
-        return [] if opened is None else self._split(opened.text, export.offset, opened)
+    def _plain(self, line: str, offset: int) -> list[Piece]:
+        if self._object.active or self._object.begins(line):
+            return self._collected(line, offset)
+        return self._decoded(line, offset)
 
     def _collected(self, line: str, offset: int) -> list[Piece]:
         """Take a line of a JSON object that is printed over several."""
@@ -176,65 +198,120 @@ class Untangler:
             return []
         opened = self._object.opened()
         if opened is not None:
-            return self._split(opened.text, self._object.offset, opened)
+            return [Piece(opened.text, self._object.offset, opened)]
         found: list[Piece] = []
         for each, at in self._object.give_up():
-            found += self._decoded(each, at)
+            found.extend(self._decoded(each, at))
         return found
 
     def _decoded(self, line: str, offset: int) -> list[Piece]:
         """Take a line that may be a mail's in quoted-printable."""
         if not self._quoted.active and "=" not in line:
-            return self.line(line, offset, None)
-        found: list[Piece] = []
-        for whole in self._quoted.feed(line, offset):
-            found += self.line(whole.text, whole.offset, whole.raw)
-        return found
+            return [open_line(line, offset)]
+        return [open_line(whole.text, whole.offset, whole.raw) for whole in self._quoted.feed(line, offset)]
 
-    def line(self, text: str, offset: int, raw: str | None) -> list[Piece]:
-        """Make records of one line; ``raw`` is how it stood in the log, where that is something else."""
-        opened = open_json(text) if "{" in text or '"' in text else None
-        if opened is not None and self._carried:
-            opened = unproven(opened)
-        pieces = self._split(text if opened is None else opened.text, offset, opened)
-        if raw is not None and pieces:
-            pieces[0] = (pieces[0][0]._replace(raw=raw), pieces[0][1])
-        return pieces
 
-    def _split(self, raw: str, offset: int, outer: Opened | None) -> list[Piece]:
-        """Make records of the text of one physical line, which may hold several lines."""
-        raw = raw.removesuffix("\r")
+def exported(export: Export) -> list[Piece]:
+    """Return what an entry of a journal export holds, which ends here."""
+    opened = export.end()
+    return [] if opened is None else [Piece(opened.text, export.offset, opened)]
+
+
+def open_line(text: str, offset: int, raw: str | None = None) -> Piece:
+    """Open a line, if it is a container; ``raw`` is how it stood in the log, where that is something else."""
+    opened = open_json(text) if "{" in text or '"' in text else None
+    return Piece(text, offset, opened, raw)
+
+
+def open_text(text: str) -> list[Piece]:
+    """Return the lines of a text, opened; their offsets count its lines."""
+    lines = text.split("\n")
+    if len(lines) > 1 and not lines[-1]:
+        lines.pop()
+    opener = Opener()
+    pieces: list[Piece] = []
+    for number, line in enumerate(lines):
+        pieces.extend(opener.feed(line, number))
+    pieces.extend(opener.close())
+    return pieces
+
+
+class Line(NamedTuple):
+    """A record, and where its prefix ends."""
+
+    record: Record
+    start: int
+    """The length of the prefix; -1 of what came in a container."""
+
+
+def split_pieces(pieces: list[Piece], *, carried: bool, apart: bool) -> list[Line]:
+    """Take apart pieces that stand one behind the other, or ``apart``; ``carried``: in a document's field."""
+    splitter = Splitter(carried=carried)
+    lines: list[Line] = []
+    for piece in pieces:
+        if apart:
+            splitter = Splitter(carried=carried)
+        lines.extend(splitter.split(piece))
+    return lines
+
+
+def join_lines(lines: list[Line], *, may_repeat: bool) -> list[Record]:
+    """Join what was one line."""
+    joiner = Joiner()
+    found: list[Record] = []
+    for line in lines:
+        whole = joiner.feed(line.record, line.start, may_repeat=may_repeat)
+        if whole is not None:
+            found.append(whole)
+    last = joiner.close()
+    if last is not None:
+        found.append(last)
+    return found
+
+
+class Splitter:
+    """Makes records of the pieces of one log, each with the length of its prefix: -1 of what came in a container."""
+
+    def __init__(self, *, carried: bool = False) -> None:
+        """Begin with nothing learned. ``carried``: all of it is the text of a container that the caller opened."""
+        self._carried = carried
+        self.prefixes = Prefixes()
+
+    def split(self, piece: Piece) -> list[Line]:
+        """Make records of a piece, which may hold several lines."""
+        outer = piece.opened
+        if outer is not None and self._carried:
+            outer = unproven(outer)
+        raw = (piece.text if outer is None else outer.text).removesuffix("\r")
         parts = _LINE_ENDS.split(raw) if _LINE_ENDS_LIKELY(raw) else [raw]
         while len(parts) > 1 and not parts[-1].strip(BLANKS):
             parts.pop()
         if len(parts) == 1 and len(raw) > GLUED_LENGTH:
             parts = unglued(parts[0])
-        if len(parts) == 1:
-            return [self._piece(parts[0], offset, outer, None)[0]]
         first: Frame | None = None
-        pieces: list[Piece] = []
+        found: list[Line] = []
         for part in parts:
-            piece, found = self._piece(part, offset, outer, first)
-            first = first or found
-            pieces.append(piece)
-        return pieces
+            line = clean(part)
+            framed = self._framed(line)
+            record = _record(framed, part, piece.offset, first, doubtful=self.prefixes.doubtful)
+            if outer is not None:
+                prompt = first is None and framed.time is None and "login:" in line[: framed.start]
+                record = _contained(record, outer, prompt=prompt)
+            if framed.content:
+                # The text as it was cut: blanks at its ends are the line's own.
+                record = record._replace(part=framed.part, rest=line[framed.content :])
+            if piece.raw is not None and first is None:
+                record = record._replace(raw=piece.raw)
+            # A line in a container is nobody's continuation and has none; one behind another in its line is none.
+            start = -1 if outer is not None else framed.start or (0 if first is None else 1)
+            found.append(_new(Line, (record, start)))
+            if first is None:
+                first = framed
+        return found
 
-    def _piece(self, part: str, offset: int, outer: Opened | None, first: Frame | None) -> tuple[Piece, Frame]:
-        """Make a record of one line; ``first`` is the first of those that a physical line holds, None of itself."""
-        line = clean(part)
+    def _framed(self, line: str) -> Frame:
         found = self.prefixes.read(line, frame(line))
-        if self._carried and found.provenance == "kernel":
-            found = found._replace(provenance=None)
-        record = _record(found, part, offset, first, doubtful=self.prefixes.doubtful)
-        if outer is not None:
-            prompt = first is None and found.time is None and "login:" in line[: found.start]
-            record = _contained(record, outer, prompt=prompt)
-        if found.content:
-            # The text as it was cut: blanks at its ends are the line's own.
-            record = record._replace(part=found.part, rest=line[found.content :])
-        # A line in a container is nobody's continuation and has none; one behind another in its line is none.
-        start = -1 if outer is not None else found.start or (0 if first is None else 1)
-        return (record, start), found
+        return found._replace(provenance=None) if self._carried and found.provenance == "kernel" else found
 
 
 def _record(found: Frame, raw: str, offset: int, first: Frame | None, *, doubtful: bool) -> Record:
@@ -271,33 +348,9 @@ def _contained(record: Record, outer: Opened, *, prompt: bool) -> Record:
     )
 
 
-def read_text(text: str, *, carried: bool = False) -> list[Record]:
-    """Return the records of a text; their offsets count its lines. ``carried``: it stood in a document's field."""
-    lines = text.split("\n")
-    if len(lines) > 1 and not lines[-1]:
-        lines.pop()
-    may_repeat = " repeated " in text
-    untangler = Untangler(carried=carried)
-    joiner = Joiner()
-    found: list[Record] = []
-    for number, line in enumerate(lines):
-        for record, start in untangler.feed(line, number):
-            whole = joiner.feed(record, start, may_repeat=may_repeat)
-            if whole is not None:
-                found.append(whole)
-    for record, start in untangler.close():
-        whole = joiner.feed(record, start, may_repeat=may_repeat)
-        if whole is not None:
-            found.append(whole)
-    whole = joiner.close()
-    if whole is not None:
-        found.append(whole)
-    return found
-
-
 def clean(line: str) -> str:
     """Take off what a terminal, a mail or a web page added: escapes, quote signs, no-break spaces, entities, NULs."""
-    if "\x1b" in line or "#033" in line or not line.isprintable():
+    if "\x1b" in line or "#033" in line or _CONTROLS(line):
         line = _ESCAPES.sub("", line)
     if not line.isascii():
         line = line.translate(_SPACES)

@@ -17,7 +17,7 @@ from stringzilla import find
 from allocfail.decoder.containers import EXPORT_START, Export
 from allocfail.decoder.framing import frame
 from allocfail.decoder.records import Origin, Record
-from allocfail.decoder.untangle import Joiner, Untangler
+from allocfail.decoder.untangle import Joiner, Line, Opener, Piece, Splitter, exported
 from allocfail.logs.inputs import open_input
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _BLOCK = 1 << 16
 _CLEAN = bytes(
     byte for byte in range(256) if byte in b"\t\n\r" or (0x20 <= byte != 0x7F and byte not in b"\xc2\xe2\xe3\xef")
 )
-#: What :class:`Untangler` reads otherwise than :func:`_plain`: written line ends and tabs, escapes, HTML.
+#: What :class:`Opener` reads otherwise than :func:`_plain`: written line ends and tabs, escapes, HTML.
 #: A line without any of these, and of what :func:`_dirty` adds, is read the same by both, whatever stands around it.
 _DIRTY = (b"#01", b"#033", b"\\n", b"\\x0", b"<br", b"<BR", b"<Br", b"<bR", b"&lt;", b"&gt;", b"&nbsp;")
 #: Quote signs, and a member of a JSON object on a line of its own.
@@ -110,29 +110,34 @@ def _pieces(chunks: Iterable[bytes], offset: int) -> Iterator[tuple[Iterable[tup
     The length is -1 of what came in a container. Which of the readers takes a block is a matter of speed alone.
     """
     export = _ByteExport()
-    untangler = Untangler()
+    opener = Opener()
+    splitter = Splitter()
     for block, base in _blocks(chunks, offset):
         if export.active or _EXPORT_START in block:
-            yield _exported(export, untangler, block, base), True
-        elif untangler.busy or _dirty(block):
-            yield _untangled(untangler, block, base), True
+            yield _split(splitter, _exported(export, opener, block, base)), True
+        elif opener.busy or _dirty(block):
+            yield _split(splitter, _opened(opener, block, base)), True
         else:
-            yield _plain(untangler, block, base), b" repeated " in block
-    if export.active:
-        yield untangler.exported(export), True
-    yield untangler.close(), True
+            yield _plain(splitter, block, base), b" repeated " in block
+    last = opener.close()
+    yield _split(splitter, [*last, *exported(export)] if export.active else last), True
 
 
-def _exported(export: _ByteExport, untangler: Untangler, block: bytes, offset: int) -> Iterator[tuple[Record, int]]:
-    """Read a block in which a journal export begins or goes on."""
+def _split(splitter: Splitter, pieces: Iterable[Piece]) -> Iterator[Line]:
+    for piece in pieces:
+        yield from splitter.split(piece)
+
+
+def _exported(export: _ByteExport, opener: Opener, block: bytes, offset: int) -> Iterator[Piece]:
+    """Open a block in which a journal export begins or goes on."""
     for line in block.split(b"\n"):
         if not export.active and not line.startswith(_EXPORT_START):
-            yield from untangler.feed(line.decode("utf-8", "replace"), offset)
+            yield from opener.feed(line.decode("utf-8", "replace"), offset)
         elif not export.feed_bytes(line, offset):
             # The empty line behind an entry, or something that is none.
-            yield from untangler.exported(export)
+            yield from exported(export)
             if line:
-                yield from untangler.feed(line.decode("utf-8", "replace"), offset)
+                yield from opener.feed(line.decode("utf-8", "replace"), offset)
         offset += len(line) + 1
 
 
@@ -152,9 +157,9 @@ def _dirty(block: bytes) -> bool:
     return (find(block, b"\n ") >= 0 or find(block, b"\n\t") >= 0) and _MARKED_INDENTED(block) is not None
 
 
-def _plain(untangler: Untangler, block: bytes, offset: int) -> list[tuple[Record, int]]:
+def _plain(splitter: Splitter, block: bytes, offset: int) -> list[tuple[Record, int]]:
     """Read a block of lines that need nothing but decoding and their prefix taken off."""
-    prefixes = untangler.prefixes
+    prefixes = splitter.prefixes
     found: list[tuple[Record, int]] = []
     whole = block.decode("utf-8", "replace")
     sizes = None
@@ -165,7 +170,7 @@ def _plain(untangler: Untangler, block: bytes, offset: int) -> list[tuple[Record
         line = frame(raw)
         text = line[0]
         if prefixes.active or line[9] or "alloc" in text or "oom-kill" in text or " memory: Kill" in text:
-            found += untangler.line(raw, offset, None)
+            found += splitter.split(Piece(raw, offset))
         else:
             _, host, time, uptime, caller, priority, provenance, release, start, _, _ = line
             origin = None if priority is None and release is None else Origin(provenance, release, priority)
@@ -176,10 +181,10 @@ def _plain(untangler: Untangler, block: bytes, offset: int) -> list[tuple[Record
     return found
 
 
-def _untangled(untangler: Untangler, block: bytes, offset: int) -> Iterator[tuple[Record, int]]:
-    """Read a block of lines of any kind."""
+def _opened(opener: Opener, block: bytes, offset: int) -> Iterator[Piece]:
+    """Open a block of lines of any kind."""
     for line in block.split(b"\n"):
-        yield from untangler.feed(line.decode("utf-8", "replace"), offset)
+        yield from opener.feed(line.decode("utf-8", "replace"), offset)
         offset += len(line) + 1
 
 
