@@ -75,7 +75,7 @@ def _comparable(document: dict[str, Any]) -> dict[str, Any]:
     own = {
         key: value
         for key, value in document["allocfail"].items()
-        if key not in {"follows", "provenance", "time_source"}
+        if key not in {"follows", "provenance", "time_source", "time_guessed", "uptime"}
     }
     return {"allocfail": own, "process": document.get("process"), "message": document.get("message")}
 

@@ -16,11 +16,15 @@ from allocfail.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allocfail.logs.events import Decoder, Event, Options
+    from allocfail.logs.events import Event, Options, TellingDecoder, Unread
 
 
 #: JSON escapes the controls below a blank itself.
 _CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+#: What begins the rendering of a line that was not read: no event's does.
+_UNREAD = b"\0unread "
 
 
 def dumps(document: dict[str, Any]) -> str:
@@ -104,11 +108,17 @@ def command(
     for file in files or ("-",):
         try:
             options = make_options(file=file, **told)
+            unread: list[int] = []
             for text in _rendered(file, options, form, explain=explain_fingerprint, workers=workers):
+                if text.startswith(_UNREAD):
+                    unread.append(int(text.removeprefix(_UNREAD)))
+                    continue
                 out.write(text)
                 if file == "-":
                     out.flush()  # somebody may be following a live log
                 found += 1
+            if unread:
+                _tell(file, unread)
         except (InputError, OSError) as error:
             if len(files) < 2:
                 raise
@@ -123,23 +133,39 @@ def command(
         sys.exit(1)
 
 
+def _tell(file: str, unread: list[int]) -> None:
+    """Say how much of a log looks like an event and was not read as one: nobody must believe in silence."""
+    name = "standard input" if file == "-" else file if file.isprintable() else repr(file)
+    lines = "1 line has" if len(unread) == 1 else f"{len(unread)} lines have"
+    first = "it" if len(unread) == 1 else "the first"
+    click.echo(
+        f"allocfail: {name}: {lines} the words of a header and could not be read as one;"
+        f" {first} begins at byte {min(unread)}",
+        err=True,
+    )
+
+
 def _rendered(file: str, options: Options, form: str, *, explain: bool, workers: int | None) -> Iterator[bytes]:
     """Yield what every event of a file looks like; decoder and rendering run where the scanner wants them."""
     from allocfail import facts
     from allocfail.logs import scan
     from allocfail.logs.progress import Bar
 
-    def decoder() -> Decoder:
+    def decoder() -> TellingDecoder:
         import gc
 
-        from allocfail.logs.events import Decoder
+        from allocfail.logs.events import TellingDecoder
 
         # An event is some thousand objects without a cycle: collecting less often saves a tenth of the time.
         gc.set_threshold(200_000, 100, 100)
 
-        return Decoder(options)
+        return TellingDecoder(options)
 
-    def render(event: Event) -> bytes:
+    def render(event: Event | Unread) -> bytes:
+        from allocfail.logs.events import Unread
+
+        if isinstance(event, Unread):
+            return _UNREAD + str(event.offset).encode()
         if explain:
             return _explained(event, form).encode("utf-8", "replace")
         if form == "ndjson":

@@ -8,14 +8,18 @@ its trace: from the functions that print dumps straight into the one that announ
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from allocfail import facts
-from allocfail.decoder.header import Header, continue_header
+from allocfail.decoder.framing import FIRST, MIDDLE
+from allocfail.decoder.header import Header, continue_header, trimmed
+from allocfail.decoder.kill import Kill, OomLines, is_table_line
 from allocfail.decoder.memory import MemoryLines, is_memory_line, starts_memory
+from allocfail.decoder.slab import SlabLines
 from allocfail.decoder.trace import (
     Frame,
     TraceBuilder,
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from allocfail.decoder.records import Record
     from allocfail.decoder.said import Said
 
-__all__ = ["Assembler", "Dump", "OomLines", "SlabLines"]
+__all__ = ["Assembler", "Dump"]
 
 #: Records of a stream that may pass between two lines of one dump. A hundred and more were seen before a body began.
 _PATIENCE = 400
@@ -40,6 +44,12 @@ _PATIENCE_BODY = 60
 _PATIENCE_TAIL = 4
 #: Slab reports are three lines or a few more.
 _PATIENCE_SLAB = 40
+#: The lines of a kill without its header, and what is doubtful until a body comes: they stand together.
+_PATIENCE_ALONE = 8
+#: The line that says how many callbacks were suppressed comes from the same call as the header behind it.
+_PATIENCE_SUPPRESSED = 60
+#: Digits of a printk time that tell two lines apart.
+_MICROSECONDS = 6
 #: The same, counted over the records of all streams (a log of many hosts may not come back to one for long): by
 #: what a dump still lacks. The kernel prints a dump in milliseconds; collectors interleave tens of lines.
 _ALL_WHOLE = 60
@@ -53,35 +63,10 @@ _MOST_OPEN = 8
 _MOST_STREAMS = 256
 #: Lines one event keeps (an OOM kill lists every task), and their characters in all.
 _MOST_LINES = 20_000
+_MOST_FRAMES = 512
+#: Lines that were not read are kept until somebody asks.
+_MOST_UNREAD = 4096
 _MOST_CHARS = 4 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class SlabLines:
-    """What a slab report says behind its header."""
-
-    cache: str | None = None
-    object_size: int | None = None
-    buffer_size: int | None = None
-    default_order: int | None = None
-    min_order: int | None = None
-    order: int | None = None
-    nodes: list[dict[str, int]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class OomLines:
-    """What an OOM kill says behind its header."""
-
-    constraint: str | None = None
-    victim: str | None = None
-    victim_pid: int | None = None
-    memcg: str | None = None
-    task_memcg: str | None = None
-    score_adj: int | None = None
-    nodemask: str | None = None
-    cpuset: str | None = None
-    mems_allowed: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -128,12 +113,23 @@ class Dump:
     chars: int = 0
     sealed: bool = False
     """Nothing more is added to its trace."""
+    doubtful: bool = False
+    """Its header is one only if a body follows."""
+    dropped: bool = False
+    """It was none: no body came."""
+    cut: bool = False
+    """Its header's line was cut, and the rest never came."""
 
     def take(self, record: Record) -> None:
         """Keep a record as the event's own, within bounds."""
         if len(self.records) < _MOST_LINES and self.chars < _MOST_CHARS:
             self.records.append(record)
             self.chars += len(record.raw)
+
+    @property
+    def embodied(self) -> bool:
+        """Whether anything of a body was seen."""
+        return self.banner is not None or self.traced or self.memory.started
 
     @property
     def comm(self) -> str | None:
@@ -172,15 +168,16 @@ class _Stream:
     foreign: bool = False
     """Another report has begun: the next banner and trace are its own."""
     precursor: tuple[Header, tuple[Record, ...], int, Dump] | None = None
-    suppressed: tuple[int, Record] | None = None
+    suppressed: tuple[int, Record, int] | None = None
+    """Callbacks the kernel says it suppressed, the line, and the count of records then: of the header that follows."""
     slab: Dump | None = None
     last_page: Dump | None = None
     torn: Dump | None = None
     """Its cpuset line came in pieces, and not all of them yet."""
 
 
-#: How the kernel begins the line that names the task it kills; before 2.6.18 with a capital M.
-_KILLED = ("Out of memory", "Out of Memory", "Memory cgroup out of memory", "No available memory")
+#: What no process name goes on with behind a prefix: a name's own characters.
+_APART = re.compile(r"[^A-Za-z0-9_/.]").match
 
 #: The stream of lines that name neither host nor caller id.
 _NOBODY: tuple[str | None, str | None] = (None, None)
@@ -199,6 +196,8 @@ class Assembler:
         self._last = _NOBODY
         self._bare = True
         """The stream without a host and a caller id has bare lines only."""
+        self.unread: list[int] = []
+        """Offsets of lines with the words of a header that were not read as one; whoever reads them empties it."""
         self._holding: dict[tuple[str | None, str | None], _Stream] = {}
 
     @property
@@ -229,8 +228,10 @@ class Assembler:
             self._bare = self._bare and key != _NOBODY
         stream = self._streams.get(key)
         if stream is None:
-            # Bare lines at the very beginning belong to what follows them.
-            first = self._streams.pop(_NOBODY, None) if self._bare else None
+            # Bare lines at the very beginning belong to what follows them, and so does a first line that alone is bare.
+            nobody = self._streams.get(_NOBODY)
+            lone = nobody is not None and nobody.count == 1 and len(self._streams) == 1
+            first = self._streams.pop(_NOBODY, None) if self._bare or lone else None
             stream = self._streams[key] = first or _Stream()
             stream.host = key[0]
             if first is not None:
@@ -276,18 +277,23 @@ class Assembler:
             target.memory.add(text)
             self._own(stream, target, record)
             return
+        if said.kill is not None and self._kill(stream, record, said.kill):
+            return
         if said.frames is not None:
             self._frames(stream, record, text, said.frames)
             return
         if said.header is not None:
             self._header(stream, record, said.header)
             return
+        if said.unread:
+            self._not_read(record)
         if text.endswith(" callbacks suppressed") and text.startswith(("warn_alloc: ", "warn_alloc_failed: ")):
             self._suppressed(stream, record, text)
             return
         if (stream.torn is not None or " cpuset=" in text) and self._cpuset(stream, record, text):
             return
-        if stream.slab is not None and self._slab_line(stream, stream.slab, record, text):
+        if stream.slab is not None and stream.slab.slab.add(text):
+            self._own(stream, stream.slab, record)
             return
         if said.banner is not None:
             self._banner(stream, record, said.banner)
@@ -327,7 +333,32 @@ class Assembler:
         dump.take(record)
         dump.last = stream.count
 
+    def _kill(self, stream: _Stream, record: Record, kill: Kill) -> bool:
+        """Take a line of an OOM kill: of the kill that is open, or of one that left nothing else."""
+        dump = next((d for d in reversed(stream.open) if d.kind == "oom_kill" and d.oom.goes_on(kill)), None)
+        if dump is None:
+            if not kill.alone:
+                return False
+            dump = Dump("oom_kill", None, record, last=stream.count, repeated=record.repeated)
+            self._queue.append(dump)
+            stream.open.append(dump)
+        dump.oom.add(kill)
+        dump.sealed = dump.sealed or kill.alone or kill.killed
+        self._own(stream, dump, record)
+        return True
+
+    def _not_read(self, record: Record) -> None:
+        if len(self.unread) < _MOST_UNREAD:
+            self.unread.append(record.offset)
+
     def _header(self, stream: _Stream, record: Record, header: Header) -> None:
+        if record.part in (FIRST, MIDDLE):
+            header = trimmed(header, record.text)
+        if record.doubtful and any(not d.embodied for d in stream.open if d.header is not None):
+            self._not_read(record)  # somebody speaks of a failure, and one waits for its body
+            return
+        if self._quoted_before(stream, record, header):
+            return
         if header.precursor:
             before = stream.precursor
             if before is not None and before[0].reason != header.reason and before[0].allocated is None:
@@ -350,6 +381,8 @@ class Assembler:
             dump.last, dump.repeated = stream.count, record.repeated
         else:
             dump = Dump(kind, header, record, last=stream.count, repeated=record.repeated)
+            dump.doubtful = record.doubtful
+            dump.cut = record.part in (FIRST, MIDDLE)
             self._queue.append(dump)
         if stream.suppressed is not None and kind.startswith(("page", "vmalloc")):
             dump.suppressed = stream.suppressed[0]
@@ -380,6 +413,22 @@ class Assembler:
         stream.target = dump
         stream.foreign = False
 
+    def _quoted_before(self, stream: _Stream, record: Record, header: Header) -> bool:
+        """Take a header for the one that waits, where it is the same line again: somebody quoted it before the log."""
+        uptime = record.uptime or ""
+        _, _, fraction = uptime.partition(".")
+        if len(fraction) < _MICROSECONDS or fraction.endswith("000"):
+            return False
+        for dump in stream.open:
+            if dump.head is None or dump.embodied or dump.header != header or dump.head.uptime != uptime:
+                continue
+            if dump.head.text == record.text and dump.head.time == record.time:
+                dump.head = record
+                dump.records = [record]
+                dump.last = stream.count
+                return True
+        return False
+
     @staticmethod
     def _ended(dump: Dump) -> bool:
         return dump.trace.ended
@@ -387,7 +436,7 @@ class Assembler:
     def _suppressed(self, stream: _Stream, record: Record, text: str) -> None:
         digits = text[text.find(": ") + 2 : -21]
         if digits.isascii() and digits.isdigit() and len(digits) < 10:
-            stream.suppressed = (int(digits), record)
+            stream.suppressed = (int(digits), record, stream.count)
 
     def _missed(self, stream: _Stream, record: Record, text: str) -> bool:
         """Note on every open dump of this host that lines are lost, where ``text`` says so; return whether it does."""
@@ -402,22 +451,13 @@ class Assembler:
         return True
 
     def _banner(self, stream: _Stream, record: Record, banner: Banner) -> None:
-        chosen: Dump | None = None
-        if not stream.foreign:
-            for dump in reversed(stream.open):
-                if (
-                    dump.kind != "slab_allocation_failure"
-                    and dump.banner is None
-                    and not dump.memory.started
-                    and not _has_own_trace(dump)
-                    and _same_task(dump.comm, banner.comm)
-                ):
-                    chosen = dump
-                    if dump.traced:
-                        # What stood between header and banner was another CPU's.
-                        dump.interleaved = True
-                        dump.trace, dump.traced, dump.sealed, dump.begun_trace = TraceBuilder(), False, False, False
-                    break
+        chosen = None if stream.foreign else self._awaiting(stream, banner)
+        if chosen is not None and chosen.traced:
+            # What stood between header and banner was another CPU's.
+            chosen.interleaved = True
+            chosen.trace, chosen.traced, chosen.sealed, chosen.begun_trace = TraceBuilder(), False, False, False
+        if chosen is not None:
+            _name(chosen, banner)
         stream.foreign = False
         if chosen is None:
             chosen = Dump("page_allocation_failure", None, None, last=stream.count)
@@ -427,6 +467,22 @@ class Assembler:
         chosen.begun = True
         stream.target = chosen
         self._own(stream, chosen, record)
+
+    @staticmethod
+    def _awaiting(stream: _Stream, banner: Banner) -> Dump | None:
+        """Return the dump whose banner this is: the newest of the same task, else one whose task is not known."""
+        waiting = [
+            dump
+            for dump in reversed(stream.open)
+            if dump.kind != "slab_allocation_failure"
+            and dump.banner is None
+            and not dump.memory.started
+            and not _has_own_trace(dump)
+        ]
+        for dump in waiting:
+            if _same_task(dump.comm, banner.comm):
+                return dump
+        return next((d for d in waiting if d.header is not None and _may_be(d.header.comm, banner.comm)), None)
 
     def _candidate(self, stream: _Stream) -> Dump:
         """Return where a line of a body goes; a new candidate where nothing waits for one."""
@@ -440,7 +496,8 @@ class Assembler:
     def _frames(self, stream: _Stream, record: Record, text: str, frames: tuple[Frame, ...]) -> None:
         target = self._candidate(stream)
         start = text[0] in "CB" and text.startswith(_words().start)
-        if target.memory.started or (start and (target.trace.frames or target.addresses)):
+        again = target.announced and bool(frames) and frames[0].reliable and is_dump_frame(frames[0].function)
+        if target.memory.started or again or (start and (target.trace.frames or target.addresses)):
             # A second trace: another report's.
             target.sealed = True
             stream.foreign = True
@@ -451,7 +508,7 @@ class Assembler:
             target.begun_trace = True
         target.traced = True
         target.begun = target.begun or start
-        if len(target.trace.frames) < 512:
+        if len(target.trace.frames) < _MOST_FRAMES:
             target.trace.add(text, frames)
         if (not frames and not start) or (not frames and len(text) > 12):
             target.addresses = True
@@ -463,7 +520,8 @@ class Assembler:
                 target.kind = "vmalloc_allocation_failure"
         if not target.announced and frames and is_failure_frame(frames[-1].function):
             target.announced = frames[-1].reliable
-            if target not in stream.open and target.begun and self._lost_header(target):
+            from_top = target.begun or is_dump_frame(target.trace.frames[0].function)
+            if target not in stream.open and from_top and self._lost_header(target):
                 self._promote(stream, target)
 
     @staticmethod
@@ -499,7 +557,7 @@ class Assembler:
                 stream.target = other
                 return
         if stream.suppressed is not None:
-            dump.suppressed, line = stream.suppressed
+            dump.suppressed, line, _ = stream.suppressed
             dump.records.insert(0, line)
             stream.suppressed = None
         self._queue.append(dump)
@@ -534,36 +592,6 @@ class Assembler:
         target.sealed = True
         self._own(stream, target, record)
 
-    def _slab_line(self, stream: _Stream, dump: Dump, record: Record, text: str) -> bool:
-        lines = dump.slab
-        if text.startswith("cache: ") and lines.cache is None:
-            parts = text.split(", ")
-            lines.cache = parts[0][7:]
-            for part in parts[1:]:
-                name, _, value = part.partition(": ")
-                if not (value.isascii() and value.isdigit() and len(value) < 10):
-                    continue
-                if name == "object size":
-                    lines.object_size = int(value)
-                elif name == "buffer size":
-                    lines.buffer_size = int(value)
-                elif name == "default order":
-                    lines.default_order = int(value)
-                elif name == "min order":
-                    lines.min_order = int(value)
-                elif name == "order":
-                    lines.order = int(value)
-        elif text.startswith("node ") and ": slabs: " in text:
-            node = _slab_node(text)
-            if node is None:
-                return False
-            if len(lines.nodes) < 1024:
-                lines.nodes.append(node)
-        elif " debugging increased min order, use " not in text:
-            return False
-        self._own(stream, dump, record)
-        return True
-
     def _other(self, stream: _Stream, target: Dump, record: Record, text: str) -> None:
         memory = target.memory
         if memory.started:
@@ -580,10 +608,8 @@ class Assembler:
             if not target.sealed:
                 self._own(stream, target, record)
             return
-        if target.kind == "oom_kill" and self._oom_line(target, text):
+        if target.kind == "oom_kill" and is_table_line(text):
             self._own(stream, target, record)
-            if "illed process " in text or text.startswith(_KILLED):
-                target.sealed = True
             return
         if memory.whole and target.kind != "oom_kill" and stream.count - target.last > _PATIENCE_TAIL:
             self._close(stream, target)
@@ -632,75 +658,13 @@ class Assembler:
         target.header = full
         return True
 
-    @staticmethod
-    def _oom_line(target: Dump, text: str) -> bool:
-        oom = target.oom
-        if text.startswith("oom-kill:constraint="):
-            end = text.find(",", 20)
-            oom.constraint = text[20:] if end < 0 else text[20:end]
-            _places(oom, text)
-            memcg = text.find(",oom_memcg=")
-            if memcg >= 0:
-                end = text.find(",task_memcg=", memcg)
-                oom.memcg = text[memcg + 11 :] if end < 0 else text[memcg + 11 : end]
-            task = text.find(",task=")
-            pid = text.rfind(",pid=")
-            if 0 <= task < pid:
-                oom.victim = text[task + 6 : pid]
-                digits = text[pid + 5 :].split(",", maxsplit=1)[0]
-                if digits.isascii() and digits.isdigit() and len(digits) < 10:
-                    oom.victim_pid = int(digits)
-            return True
-        if text.startswith("Task in ") and " killed as a result of limit of " in text:
-            oom.memcg = text[text.rfind(" limit of ") + 10 :]
-            oom.constraint = oom.constraint or "CONSTRAINT_MEMCG"
-            return True
-        at = text.find("ill process ")
-        if at < 0:
-            at = text.find("illed process ")
-        if at > 0 and (at == 1 or text.startswith(_KILLED)):
-            if text.startswith("Memory cgroup"):
-                oom.constraint = oom.constraint or "CONSTRAINT_MEMCG"
-            elif text.startswith("Out of "):
-                oom.constraint = oom.constraint or "CONSTRAINT_NONE"
-            elif text.startswith("No available memory in cpuset"):
-                oom.constraint = oom.constraint or "CONSTRAINT_CPUSET"
-            elif text.startswith("No available memory (MPOL_BIND)"):
-                oom.constraint = oom.constraint or "CONSTRAINT_MEMORY_POLICY"
-            start = text.find("process ", at) + 8
-            end = start
-            while end < len(text) and end - start < 10 and "0" <= text[end] <= "9":
-                end += 1
-            # RHEL 6 puts `, UID 48,` between the two.
-            name = text.find(" (", end) if text.startswith(", UID ", end) else end
-            close = _victim_end(text, name + 2)
-            if end > start and name >= 0 and text.startswith(" (", name) and close > 0:
-                oom.victim_pid = int(text[start:end])
-                oom.victim = text[name + 2 : close]
-            at = text.find("oom_score_adj:")
-            if at >= 0:
-                digits = text[at + 14 :].split(" ", maxsplit=1)[0]
-                if digits.removeprefix("-").isdigit() and digits.isascii() and len(digits) < 6:
-                    oom.score_adj = int(digits)
-            return True
-        return text.startswith(
-            (
-                "[",
-                "Tasks state",
-                "memory: usage",
-                "memory+swap: usage",
-                "swap: usage",
-                "kmem: usage",
-                "Memory cgroup",
-                "Unreclaimable slab info",
-                "oom_reaper: ",
-            )
-        )
-
     # -- closing -------------------------------------------------------------------------------------------------------
 
     def _close(self, stream: _Stream, dump: Dump) -> None:
         dump.closed = True
+        if dump.doubtful and not dump.embodied and dump.head is not None:
+            dump.dropped = True
+            self._not_read(dump.head)
         if dump in stream.open:
             stream.open.remove(dump)
         if stream.target is dump:
@@ -723,9 +687,13 @@ class Assembler:
         count = stream.count
         if stream.precursor is not None and count - stream.precursor[2] > 8:
             self._flush_precursor(stream)
+        if stream.suppressed is not None and count - stream.suppressed[2] > _PATIENCE_SUPPRESSED:
+            stream.suppressed = None
         for dump in stream.open:
             if dump.kind == "slab_allocation_failure":
                 limit = _PATIENCE_SLAB
+            elif (dump.doubtful and not dump.embodied) or (dump.kind == "oom_kill" and dump.header is None):
+                limit = _PATIENCE_ALONE
             elif dump.kind != "oom_kill" and (dump.traced or dump.memory.started):
                 limit = _PATIENCE_BODY
             else:
@@ -765,7 +733,9 @@ class Assembler:
     def _ready(self) -> list[Dump]:
         ready: list[Dump] = []
         while self._queue and self._queue[0].closed:
-            ready.append(self._queue.popleft())
+            dump = self._queue.popleft()
+            if not dump.dropped:
+                ready.append(dump)
         return ready
 
 
@@ -812,53 +782,21 @@ def _same_task(header: str | None, banner: str) -> bool:
     return header is not None and header.strip(" ") == banner
 
 
-def _places(oom: OomLines, text: str) -> None:
-    """Read ``,nodemask=…,cpuset=…,mems_allowed=…`` and the task's cgroup from the line of a kill's constraint."""
-    start = text.find(",nodemask=")
-    end = text.find(",cpuset=", start + 10)
-    if 0 <= start < end:
-        oom.nodemask = text[start + 10 : end]
-        start = text.find(",mems_allowed=", end)
-        if start >= 0:
-            oom.cpuset = text[end + 8 : start]
-            end = start + 14
-            while end < len(text) and text[end] in "0123456789-,":
-                end += 1
-            oom.mems_allowed = text[start + 14 : end].rstrip(",")
-    start = text.find(",task_memcg=")
-    end = text.find(",task=", start)
-    if 0 <= start < end:
-        oom.task_memcg = text[start + 12 : end]
+def _may_be(header: str | None, banner: str) -> bool:
+    """Whether a banner can be of a header's task: its name is not known, or something stands in front of it."""
+    if header is None:
+        return True
+    end = len(header) - len(banner)
+    return end > 0 and banner != "" and header.endswith(banner) and _APART(header, end - 1) is not None
 
 
-def _victim_end(text: str, at: int) -> int:
-    """Return where the parenthesis round a victim's name closes: names may hold parentheses themselves."""
-    for stop in (") total-vm:", ") score ", "), UID"):
-        end = text.find(stop, at)
-        if end >= 0:
-            return end
-    return text.rfind(")", at)
-
-
-def _slab_node(text: str) -> dict[str, int] | None:
-    """Read ``node 0: slabs: 3/3, objs: 3/3, free: 0``; the second of a pair is the total."""
-    head, _, rest = text[5:].partition(": ")
-    if not (head.isascii() and head.isdigit() and len(head) < 10):
-        return None
-    node = {"node": int(head)}
-    for part in rest.split(", "):
-        name, _, value = part.partition(": ")
-        first, slash, second = value.partition("/")
-        if name not in ("slabs", "objs", "free") or not (first.isascii() and first.isdigit() and len(first) < 19):
-            return None
-        if slash:
-            if not (second.isascii() and second.isdigit() and len(second) < 19):
-                return None
-            node["active_" + name] = int(first)
-            node[name] = int(second)
-        else:
-            node[name] = int(first)
-    return node
+def _name(dump: Dump, banner: Banner) -> None:
+    """Let the banner decide how a task is called whose header's prefix is not certain."""
+    header, head = dump.header, dump.head
+    if header is None or head is None or _same_task(header.comm, banner.comm):
+        return
+    dump.header = replace(header, comm=banner.comm)
+    dump.head = head._replace(text=banner.comm + head.text[len(header.comm or "") :])
 
 
 def _is_words(text: str) -> bool:

@@ -7,11 +7,22 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from allocfail import facts
-from allocfail.decoder.framing import BLANKS, frame
+from allocfail.decoder.fields import at
+from allocfail.decoder.framing import BLANKS, frame, seconds
 from allocfail.decoder.kit import bytes_text, json_of, number_text, without_surrogates
 from allocfail.decoder.records import Origin
 
-__all__ = ["EXPORT_START", "Export", "Opened", "open_json"]
+__all__ = [
+    "EXPORT_START",
+    "Export",
+    "ObjectLines",
+    "Opened",
+    "described",
+    "hosts_of",
+    "open_json",
+    "open_object",
+    "provenance",
+]
 
 
 class Opened(NamedTuple):
@@ -31,6 +42,11 @@ class _Paths(NamedTuple):
     texts: tuple[str, ...]
     hosts: tuple[str, ...]
     times: tuple[str, ...]
+    uptimes: tuple[str, ...]
+    transports: tuple[str, ...]
+    identifiers: tuple[str, ...]
+    facilities: tuple[str, ...]
+    confined: tuple[str, ...]
     keys: frozenset[str]
     """Every key on the way to one of them, the dots in it or not; nothing else of an object is kept."""
 
@@ -39,33 +55,50 @@ class _Paths(NamedTuple):
 def _paths() -> _Paths:
     known: dict[str, list[str]] = facts.load()["containers"]
     paths = [path for group in known.values() for path in group]
-    keys = frozenset(".".join(path.split(".")[i:j]) for path in paths for i in range(4) for j in range(i + 1, 5))
-    return _Paths(tuple(known["texts"]), tuple(known["hosts"]), tuple(known["times"]), keys)
+    keys = frozenset(".".join(path.split(".")[i:j]) for path in paths for i in range(5) for j in range(i + 1, 6))
+    return _Paths(
+        tuple(known["texts"]),
+        tuple(known["hosts"]),
+        tuple(known["times"]),
+        tuple(known["uptimes"]),
+        tuple(known["transports"]),
+        tuple(known["identifiers"]),
+        tuple(known["facilities"]),
+        tuple(known["confined"]),
+        keys,
+    )
 
 
 #: A line of an object printed over several: ``"message": "…",``.
 _PRETTY = re.compile(r'[ \t]*"(?:message|MESSAGE|msg|log)"[ \t]*:[ \t]*("(?:[^"\\\x00-\x1f]|\\.)*"),?[ \t\r]*$').match
-_CALLER = re.compile(r"[TC][0-9]{1,10}$", re.ASCII).match
+_CALLER = re.compile(r"[TC][0-9]{1,10}$").match
+_MICROS = re.compile(r"[0-9]{1,20}$").match
+_SMALL = re.compile(r"[0-9]{1,3}$").match
+
+#: Containers in containers that are opened: a runtime's object round a journal's, and one more.
+_DEPTH = 3
 
 #: What an entry of ``journalctl -o export`` begins with.
 EXPORT_START = "__CURSOR="
 _EXPORT_KEY = re.compile(r"[A-Z0-9_]+$").match
 
 
+def parse_object(text: str) -> dict[str, Any] | None:
+    """Return what is kept of a JSON object; None where a text is none."""
+    found = json_of(text, _paths().keys)
+    return found if isinstance(found, dict) else None
+
+
 def open_json(line: str) -> Opened | None:
     """Open a line that is a JSON object with a text in it, also behind a runtime's prefix; None for any other line."""
     body = line.strip(BLANKS + "\x1e,")
-    if body.startswith("data: {"):
-        body = body[6:]
-    if body.startswith("[{"):
-        body = body[1:]
+    body = body.removeprefix("data: ") if body.startswith("data: {") else body
+    body = body.removeprefix("[") if body.startswith("[{") else body
     start = body.find("{")
     if start < 0 or body.startswith('"'):
-        if m := _PRETTY(line):
-            text = json_of(m[1], _paths().keys)
-            return Opened(_writable(text)) if isinstance(text, str) else None
-        return None
-    if start > 0 and body[:start].strip(BLANKS):
+        return _pretty(line)
+    framed = start > 0 and body[:start].strip(BLANKS) != ""
+    if framed:
         # A runtime's or a daemon's prefix in front of the object: nothing but the prefix, a tag at most.
         prefix = frame(body[:start])
         if not prefix.start or (prefix.text and not prefix.text.endswith(":")):
@@ -75,47 +108,96 @@ def open_json(line: str) -> Opened | None:
         body = body.rstrip("]" + BLANKS)
         if not body.endswith("}"):
             return None
-    found = json_of(body, _paths().keys)
-    return _opened(found) if isinstance(found, dict) else None
+    found = parse_object(body)
+    opened = None if found is None else open_object(found)
+    return unproven(opened) if opened is not None and framed else opened
 
 
-def _opened(found: dict[str, Any]) -> Opened | None:
-    """Take the text and what belongs to it out of an object."""
+def _pretty(line: str) -> Opened | None:
+    m = _PRETTY(line)
+    found = None if m is None else parse_object('{"message":' + m[1] + "}")
+    text = None if found is None else found.get("message")
+    return Opened(_writable(text)) if isinstance(text, str) else None
+
+
+def open_object(found: dict[str, Any]) -> Opened | None:
+    """Take the text and what belongs to it out of an object, and out of those in its text."""
     source = found.get("_source")
     if isinstance(source, dict):
         found = source
-    paths = _paths()
-    text: str | None = None
-    for path in paths.texts:
-        value = _at(found, path)
-        if isinstance(value, str):
-            text = text or value  # an empty line is one too, where nothing else is there
-            if value:
-                break
-        if path == "MESSAGE" and isinstance(value, list):
-            # journalctl writes what is not printable as an array of bytes.
-            spelled = bytes_text(value)
-            if spelled is not None:
-                text = spelled
-                break
+    text = _message(found)
     if text is None:
         return None
-    time: str | None = None
-    for path in paths.times:
-        value = _at(found, path)
-        printed = value if isinstance(value, str) else number_text(value)
-        if printed is not None:
-            time = _writable(printed)
+    opened = described(found, text)
+    for _ in range(_DEPTH):
+        inner = parse_object(opened.text) if opened.text.lstrip(BLANKS).startswith("{") else None
+        below = None if inner is None else _message(inner)
+        if inner is None or below is None:
             break
+        opened = _nested(opened, described(inner, below))
+    return opened
+
+
+def _message(found: dict[str, Any]) -> str | None:
+    """Return an object's text; an empty one is one too, where there is no other."""
+    empty: str | None = None
+    for path in _paths().texts:
+        value = at(found, path)
+        if isinstance(value, str):
+            if value:
+                return value
+            empty = value
+        elif path == "MESSAGE" and isinstance(value, list):
+            # journalctl writes what is not printable as an array of bytes.
+            text = bytes_text(value)
+            if text is not None:
+                return text
+    return empty
+
+
+def hosts_of(found: dict[str, Any]) -> list[str]:
+    """Return the hosts that ECS has a place for in a document, and a host that is a string."""
+    return [name for path in ("host.hostname", "host.name", "host") if (name := _text(found, path)) is not None]
+
+
+def described(found: dict[str, Any], text: str) -> Opened:
+    """Return ``text`` with what an object says of it."""
+    paths = _paths()
+    time = next((t for path in paths.times if (t := _moment(found, path)) is not None), None)
     caller = _text(found, "caller")
     return Opened(
         _writable(text),
-        next((host for path in paths.hosts if (host := _text(found, path))), None),
+        next((host for path in paths.hosts if (host := _text(found, path)) is not None), None),
         time,
-        _monotonic(_text(found, "_SOURCE_MONOTONIC_TIMESTAMP")),
-        caller if caller and _CALLER(caller) else None,
+        _uptime(found),
+        caller if caller is not None and _CALLER(caller) else None,
         Origin(provenance(found), _text(found, "host.os.kernel"), _priority(found), time),
     )
+
+
+def _nested(outer: Opened, inner: Opened) -> Opened:
+    """Join what two containers say of the inner's text: the inner is nearer to the kernel, but proves nothing."""
+    origin = Origin(
+        "forged" if "forged" in (outer.origin.provenance, inner.origin.provenance) else None,
+        inner.origin.release or outer.origin.release,
+        outer.origin.priority if inner.origin.priority is None else inner.origin.priority,
+        outer.origin.time or inner.origin.time,
+    )
+    return Opened(
+        inner.text,
+        inner.host or outer.host,
+        inner.time or outer.time,
+        inner.uptime or outer.uptime,
+        inner.caller or outer.caller,
+        origin,
+    )
+
+
+def unproven(opened: Opened) -> Opened:
+    """Return a container's content as one that came by another transport than the kernel's."""
+    if opened.origin.provenance != "kernel":
+        return opened
+    return opened._replace(origin=opened.origin._replace(provenance=None))
 
 
 def _writable(text: str) -> str:
@@ -123,33 +205,41 @@ def _writable(text: str) -> str:
     return without_surrogates(text, "\ufffd")
 
 
-def _at(found: dict[str, Any], path: str) -> Any:
-    """Return the value at a dotted path, whether the object nests it or writes the dots in its keys."""
-    if path in found or "." not in path:
-        return found.get(path)
-    head, rest = path.split(".", 1)
-    inner = found.get(head)
-    return _at(inner, rest) if isinstance(inner, dict) else None
-
-
 def _text(found: dict[str, Any], path: str) -> str | None:
-    value = _at(found, path)
-    return _writable(value) if isinstance(value, str) and value else None
+    value = at(found, path)
+    if not isinstance(value, str):
+        return None
+    return _writable(value.strip(BLANKS)) or None
+
+
+def _moment(found: dict[str, Any], path: str) -> str | None:
+    value = at(found, path)
+    if isinstance(value, str):
+        return _writable(value) or None
+    return number_text(value)
 
 
 def _number(found: dict[str, Any], path: str) -> int | None:
-    value = _at(found, path)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 3:
+    value = at(found, path)
+    if isinstance(value, str) and _SMALL(value):
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1000 else None
 
 
-def _monotonic(micros: str | None) -> str | None:
-    """Write the journal's microseconds as printk writes seconds."""
-    if micros is None or not micros.isascii() or not micros.isdigit() or len(micros) > 20:
-        return None
-    digits = micros.rjust(7, "0")
-    return f"{digits[:-6].lstrip('0') or '0'}.{digits[-6:]}"
+def _uptime(found: dict[str, Any]) -> str | None:
+    """Return printk's time in seconds, as printk writes it."""
+    for path in _paths().uptimes:
+        micros = _text(found, path)
+        if micros is not None and _MICROS(micros):
+            return seconds(micros)
+    whole, micros_of = found.get("sec"), found.get("usec")
+    if _is_count(whole) and _is_count(micros_of):
+        return f"{whole}.{micros_of:06d}"
+    return None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1_000_000_000_000
 
 
 def provenance(found: dict[str, Any]) -> str | None:
@@ -157,10 +247,13 @@ def provenance(found: dict[str, Any]) -> str | None:
 
     journald names a record of the kernel's ``kernel`` where its facility is 0 (``journald-kmsg.c``).
     """
-    if _at(found, "_TRANSPORT") != "kernel":
+    paths = _paths()
+    transport = next((t for path in paths.transports if (t := _text(found, path)) is not None), None)
+    if transport != "kernel" or any(key in found for key in paths.confined):
         return None
-    name = _at(found, "SYSLOG_IDENTIFIER")
-    if (_number(found, "SYSLOG_FACILITY") or 0) != 0 or name not in {"kernel", None}:
+    facility = next((n for path in paths.facilities if (n := _number(found, path)) is not None), 0)
+    name = next((i for path in paths.identifiers if (i := _text(found, path)) is not None), None)
+    if facility != 0 or name not in ("kernel", None):
         return "forged"
     return None if name is None else "kernel"
 
@@ -204,4 +297,59 @@ class Export:
         fields = self._fields
         self._fields = {}
         self.active = False
-        return _opened(fields)
+        return open_object(fields)
+
+
+#: A JSON object printed over several lines has at most as many, and characters.
+_OBJECT_LINES = 400
+_OBJECT_CHARACTERS = 262144
+_OBJECT_BEGINS = re.compile(r"([ \t]*)(?:\[[ \t]*)?\{[ \t\r]*$").match
+
+
+class ObjectLines:
+    """The lines of a JSON object that is printed over several, as jq does it: it ends where its indentation does."""
+
+    def __init__(self) -> None:
+        """Begin outside an object."""
+        self.active = False
+        self.offset = 0
+        """Offset of the object's first line."""
+        self._lines: list[tuple[str, int]] = []
+        self._size = 0
+        self._end = ""
+
+    def begins(self, line: str) -> bool:
+        """Whether a line is one on which an object begins and goes on."""
+        return line[-2:].rstrip("\r \t").endswith("{") and _OBJECT_BEGINS(line) is not None
+
+    def feed(self, line: str, offset: int) -> bool:
+        """Take a line; True where the object is whole, or can be none: ask :meth:`opened`, then :meth:`give_up`."""
+        if not self.active:
+            m = _OBJECT_BEGINS(line)
+            self.active = True
+            self.offset = offset
+            self._end = ("" if m is None else m[1]) + "}"
+        self._lines.append((line, offset))
+        self._size += len(line)
+        if len(self._lines) > _OBJECT_LINES or self._size > _OBJECT_CHARACTERS:
+            return True
+        return len(self._lines) > 1 and line.startswith(self._end)
+
+    def opened(self) -> Opened | None:
+        """Open the object; None, and everything stays to be given up, where it holds no text."""
+        text = "\n".join(line for line, _ in self._lines).strip(BLANKS + "[,]")
+        found = parse_object(text)
+        opened = None if found is None else open_object(found)
+        if opened is not None:
+            self.active = False
+            self._lines = []
+            self._size = 0
+        return opened
+
+    def give_up(self) -> list[tuple[str, int]]:
+        """Return the lines taken, which are no object, with their offsets."""
+        lines = self._lines
+        self.active = False
+        self._lines = []
+        self._size = 0
+        return lines

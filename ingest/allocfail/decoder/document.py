@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocfail import facts
 from allocfail.decoder import knowledge, times
+from allocfail.decoder.kit import decimal
 from allocfail.decoder.memory import read_memory
 from allocfail.decoder.options import Options
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from allocfail.decoder.event import Event
     from allocfail.decoder.fingerprint import Fingerprint
     from allocfail.decoder.memory import Memory
-    from allocfail.decoder.records import Origin
+    from allocfail.decoder.records import Origin, Record
 
 __all__ = ["Options", "advise", "architecture", "build"]
 
@@ -23,6 +24,9 @@ __all__ = ["Options", "advise", "architecture", "build"]
 _LONG = 2**63 - 1
 #: Orders above this are no order of any kernel; they are kept as text.
 _MOST_ORDER = 63
+
+#: Contexts in which nothing may sleep, whatever the mask.
+_NEVER_SLEEP = ("softirq", "hardirq", "nmi")
 
 _ACTIONS = {
     "page_allocation_failure": "page-allocation-failure",
@@ -129,6 +133,11 @@ def _stamp(time: str, origin: Origin | None, options: Options) -> str | None:
     return times.resolve(time, year=options.year, tz=options.timezone, reference=reference)
 
 
+def _is_bare(head: Record) -> bool:
+    """Whether a line has no prefix that says anything, but may have lost one."""
+    return head.host is None and head.time is None
+
+
 def build(event: Event, options: Options) -> dict[str, Any]:
     """Return the document of one event, as the contract orders its fields, without verdict and articles."""
     dump = event.dump
@@ -144,12 +153,21 @@ def build(event: Event, options: Options) -> dict[str, Any]:
     own: dict[str, Any] = {"kind": kind}
     doc: dict[str, Any] = {}
 
-    stamp = _stamp(head.time, origin, options) if head.time else None
-    if stamp is not None:
+    # A header that was copied without its prefix has the host and the time of its body.
+    named = next((r for r in dump.records if r.host is not None), None) if _is_bare(head) else None
+    timed = named if named is not None else head
+    stamp = _stamp(timed.time, timed.origin, options) if timed.time is not None else None
+    if stamp is not None and timed.time is not None:
         doc["@timestamp"] = stamp
         own["time_source"] = "log"
+        guessed = times.unsaid(timed.time, year=options.year, tz=options.timezone)
+        if guessed:
+            own["time_guessed"] = guessed
+    uptime = head.uptime or timed.uptime
+    if uptime is not None:
+        own["uptime"] = decimal(uptime)
     if dump.head is not None:
-        doc["message"] = head.text
+        doc["message"] = head.text.removeprefix(": ")  # behind a name that is not known
     what: dict[str, Any] = {
         "kind": "event",
         "category": ["host"],
@@ -166,9 +184,10 @@ def build(event: Event, options: Options) -> dict[str, Any]:
 
     comm = dump.comm
     host: dict[str, Any] = {}
-    if head.host is not None:
-        host["hostname"] = head.host
-        doc["related"] = {"hosts": [head.host]}
+    hostname = head.host or timed.host
+    if hostname is not None:
+        host["hostname"] = hostname
+        doc["related"] = {"hosts": [hostname]}
     if release is not None:
         host["os"] = {"kernel": release}
         machine = architecture(release)
@@ -203,6 +222,8 @@ def build(event: Event, options: Options) -> dict[str, Any]:
     source = None
     if kind == "vmalloc_allocation_failure":
         source = header if header is not None and header.reason is not None else dump.precursor
+    if header is not None and comm is None and head.text.startswith((": ", "invoked ")):
+        own["task_unclear"] = True
     if order is not None:
         if order > _MOST_ORDER:
             own["order_text"] = str(order)
@@ -242,8 +263,11 @@ def build(event: Event, options: Options) -> dict[str, Any]:
         own["oom"] = killed
 
     mask = event.mask
-    if mask is not None:
-        own["gfp"] = mask.as_document()
+    request: dict[str, Any] = {} if mask is None else mask.as_document()
+    if trace.context in _NEVER_SLEEP and "may_sleep" not in request:
+        request["may_sleep"] = False
+    if request:
+        own["gfp"] = request
     if header is not None:
         nodemask = header.nodemask if header.nodemask is not None else oom.nodemask
         cpuset = next((c for c in (header.cpuset, dump.cpuset, oom.cpuset) if c is not None), None)
@@ -280,7 +304,7 @@ def build(event: Event, options: Options) -> dict[str, Any]:
         doc["error"] = {"stack_trace": "\n".join(dump.trace.lines)}
     if kept.names:
         own["site"] = kept.names[0]
-        own["site_reliable"] = any(trace.reliable)
+        own["site_reliable"] = kept.allocator and any(trace.reliable)
         subsystem = kept.modules[0] or _owner(kept.names)
         if subsystem is not None:
             own["subsystem"] = subsystem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,12 @@ from allocfail.decoder.fingerprint import NOTHING_KEPT, fingerprint, keep
 if TYPE_CHECKING:
     from allocfail.decoder.assembly import Dump
     from allocfail.decoder.fingerprint import Fingerprint, Kept
+    from allocfail.decoder.header import Header
     from allocfail.decoder.options import Options
     from allocfail.decoder.records import Record
     from allocfail.decoder.trace import Trace
 
-__all__ = ["Event", "decode", "explain"]
+__all__ = ["Event", "Masks", "decode", "explain", "masks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +41,39 @@ class Event:
     """The id of the page failure that a slab report follows."""
 
 
-def decode(dump: Dump, options: Options) -> Event:
-    """Decode what was assembled."""
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """The masks of an event."""
+
+    own: gfp.Gfp | None
+    before: gfp.Gfp | None
+    """Of the page failure that a slab report may follow."""
+
+
+def masks(dump: Dump, options: Options) -> Masks:
+    """Decode the masks of what was assembled."""
+    release = _release(dump, options)
+    own = _gfp(dump, release)
+    before = dump.follows
+    return Masks(own, None if before is None or own is None else _gfp(before, _release(before, options) or release))
+
+
+def decode(dump: Dump, options: Options, of: Masks) -> Event:
+    """Decode what was assembled; ``of`` are its masks."""
     head = dump.head if dump.head is not None else dump.records[0]
     release = _release(dump, options)
-    mask = _gfp(dump, release)
     trace = _trace(dump, release)
-    kept = NOTHING_KEPT if dump.mixed else keep(trace)
+    kept = _kept(dump, trace)
     return Event(
         dump=dump,
         head=head,
         release=release,
-        mask=mask,
+        mask=of.own,
         trace=trace,
         kept=kept,
         incomplete=_incomplete(dump, trace),
         fingerprint=_fingerprint(dump, kept),
-        follows=_follows(dump, mask, release, options),
+        follows=_follows(dump, of, options),
     )
 
 
@@ -64,6 +81,14 @@ def _release(dump: Dump, options: Options) -> str | None:
     printed = dump.banner.release if dump.banner is not None else None
     head = dump.head if dump.head is not None else dump.records[0]
     return printed or options.kernel or (head.origin.release if head.origin is not None else None)
+
+
+def _kept(dump: Dump, trace: Trace) -> Kept:
+    """Return the frames that grouping keeps of a dump; Mem-Info behind a trace says that it had come to its end."""
+    if dump.mixed:
+        return NOTHING_KEPT
+    kept = keep(trace)
+    return replace(kept, ended=True) if dump.memory.started and dump.missed is None else kept
 
 
 def _fingerprint(dump: Dump, kept: Kept) -> Fingerprint:
@@ -119,7 +144,7 @@ def _incomplete(dump: Dump, trace: Trace) -> str | None:
     if dump.header is None:
         return "header only" if dump.precursor is not None else "no header"
     if not dump.traced and dump.banner is None and not memory.started:
-        return "header only"
+        return "truncated" if dump.cut else "header only"
     if dump.mixed:
         return "interleaved"
     if dump.missed is not None:
@@ -140,24 +165,26 @@ def _gfp(dump: Dump, release: str | None) -> gfp.Gfp | None:
     if header is None or header.mode is None:
         return None
     printed = tuple(n for n in header.names.split("|") if n) if header.names is not None else None
-    return gfp.decode(header.mode, release=release, printed=printed)
+    return gfp.decode(header.mode, release=release, printed=printed, form=_form(header))
 
 
-def _follows(dump: Dump, mask: gfp.Gfp | None, release: str | None, options: Options) -> str | None:
+def _form(header: Header) -> str:
+    """Return which of the forms a header has that print no names: it says how old the kernel is."""
+    if header.kind in ("page_allocation_failure", "page_allocation_stall"):
+        return "colon" if header.colon else "period"
+    return "slab" if header.kind == "slab_allocation_failure" else "unnamed"
+
+
+def _follows(dump: Dump, of: Masks, options: Options) -> str | None:
     """Return the fingerprint of the page failure that a slab report follows."""
     before = dump.follows
-    if before is None or before.header is None or mask is None or before.head is None or dump.head is None:
+    if before is None or before.head is None or dump.head is None or of.own is None or of.before is None:
         return None
     if not _within_a_second(before.head, dump.head, options):
         return None
-    its_release = _release(before, options)
-    other = _gfp(before, its_release or release)
-    if other is None:
+    if any(flag not in of.before.flags and flag not in _ignored() for flag in of.own.flags):
         return None
-    if any(flag not in other.flags and flag not in _ignored() for flag in mask.flags):
-        return None
-    kept = NOTHING_KEPT if before.mixed else keep(_trace(before, its_release))
-    return _fingerprint(before, kept).id
+    return _fingerprint(before, _kept(before, _trace(before, _release(before, options)))).id
 
 
 @cache
@@ -189,7 +216,9 @@ def explain(event: Event) -> list[dict[str, Any]]:
     """Return every frame of an event with the number of the rule that dropped it, or none where it was kept."""
     trace = event.trace
     dropped = dict(event.kept.dropped)
+    # Of a trace that gives no group every frame is dropped: by the rule that takes the header instead.
+    rest = None if event.kept.promised else 7
     return [
-        {"function": name, "reliable": reliable, "rule": dropped.get(at)}
+        {"function": name, "reliable": reliable, "rule": dropped.get(at, rest)}
         for at, (name, reliable) in enumerate(zip(trace.functions, trace.reliable, strict=True))
     ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from allocfail.decoder import times
-from allocfail.decoder.containers import provenance
+from allocfail.decoder.containers import described, hosts_of
 from allocfail.decoder.fields import at
-from allocfail.decoder.kit import now_millis
+from allocfail.decoder.kit import decimal, now_millis
 
 if TYPE_CHECKING:
+    from allocfail.decoder.containers import Opened
     from allocfail.decoder.options import Options
 
 __all__ = ["TAG", "fill", "is_filled"]
@@ -33,7 +34,7 @@ def fill(document: dict[str, Any], made: dict[str, Any], options: Options, *, te
     What is there stays, and a field whose parent is no object is left out. ``further`` counts the text's other events.
     """
     own: dict[str, Any] = made["allocfail"]
-    _journal(document, made, options)
+    _describe(document, made, described(document, text), options)
     if further:
         own["further_events"] = further
     made.pop("message", None)
@@ -42,40 +43,68 @@ def fill(document: dict[str, Any], made: dict[str, Any], options: Options, *, te
     if "@timestamp" in document:
         made.pop("@timestamp", None)
         own.pop("time_source", None)
+        own.pop("time_guessed", None)
     elif "@timestamp" not in made:
         made["@timestamp"] = times.stamp(options.now if options.now is not None else now_millis())
         own["time_source"] = "ingest"
+    _relate(document, made)
     _relayed(document, made)
+    _forget_the_kernel(document)
     _tag(document, made)
     _related(document, made)
     _fill(document, made, "", document)
 
 
-def _journal(document: dict[str, Any], made: dict[str, Any], options: Options) -> None:
-    """Take from a journal's own fields what its text does not say: host, time, and who wrote it."""
+def _describe(document: dict[str, Any], made: dict[str, Any], outer: Opened, options: Options) -> None:
+    """Take from a document's own fields what its text does not say: host, time, uptime, and who wrote it."""
     own: dict[str, Any] = made["allocfail"]
-    proof = provenance(document)
-    if proof is not None and own["provenance"] == "plausible":
-        own["provenance"] = proof
-    host = document.get("_HOSTNAME")
-    named: dict[str, Any] = made.get("host", {})
-    if isinstance(host, str) and host and "hostname" not in named:
-        made["host"] = {**named, "hostname": host}
-        made["related"] = {"hosts": [host]}
-    printed = document.get("__REALTIME_TIMESTAMP")
-    if isinstance(printed, str) and "@timestamp" not in made:
-        stamp = times.resolve(printed, year=options.year, tz=options.timezone, reference=options.reference)
+    if outer.origin.provenance is not None:
+        own["provenance"] = outer.origin.provenance
+    host: dict[str, Any] = made.get("host", {})
+    # A document that names its host needs none.
+    if outer.host is not None and "hostname" not in host and at(document, "host.name") is None:
+        made["host"] = {**host, "hostname": outer.host}
+        made["related"] = {"hosts": [outer.host]}
+    if outer.time is not None and "@timestamp" not in made:
+        stamp = times.resolve(outer.time, year=options.year, tz=options.timezone, reference=options.reference)
         if stamp is not None:
             made["@timestamp"] = stamp
             own["time_source"] = "log"
+    if outer.uptime is not None and "uptime" not in own:
+        own["uptime"] = decimal(outer.uptime)
+
+
+def _relate(document: dict[str, Any], made: dict[str, Any]) -> None:
+    """Name every host that the document and its text know."""
+    related: dict[str, Any] = made.get("related", {})
+    found: list[str] = related.get("hosts", [])
+    known = [*hosts_of(document), *found]
+    if known:
+        made["related"] = {"hosts": list(dict.fromkeys(known))}
+
+
+def _forget_the_kernel(document: dict[str, Any]) -> None:
+    """Drop what a shipper writes for a line that no process wrote: the task that asked is the event's process."""
+    process = document.get("process")
+    if isinstance(process, dict):
+        kept = {key: value for key, value in process.items() if not _is_nobody(key, value)}
+        if len(kept) < len(process):
+            document["process"] = kept
+    for key in ("name", "pid"):
+        if _is_nobody(key, document.get(f"process.{key}")):
+            document.pop(f"process.{key}")
+
+
+def _is_nobody(key: str, value: Any) -> bool:
+    return (key == "name" and value in ("kernel", "")) or (key == "pid" and value == "")
 
 
 def _relayed(document: dict[str, Any], made: dict[str, Any]) -> None:
     """Put the line's host where the relay's protocol has it, if the collector's own is in ``host.*``."""
     host: dict[str, Any] = made.get("host", {})
     named = host.get("hostname")
-    theirs = [name for name in (at(document, "host.hostname"), at(document, "host.name")) if isinstance(name, str)]
-    if named is None or not theirs or named in theirs:
+    theirs = hosts_of(document)
+    if named is None or not theirs or named in theirs or not isinstance(document.get("host"), dict):
         return
     made.pop("host")
     log: dict[str, Any] = made.setdefault("log", {})

@@ -45,6 +45,15 @@ class Kept:
     modules: tuple[str | None, ...]
     dropped: tuple[tuple[int, int], ...]
     """Every frame left out: its place in the trace, and the number of the rule that dropped it."""
+    allocator: bool = False
+    """The trace goes through a function that hands memory out: it is the path of a request, no scan of a stack."""
+    ended: bool = False
+    """Nothing of the path is missing: what follows the kept frames was seen, or there are no more."""
+
+    @property
+    def promised(self) -> bool:
+        """Whether every log of the same failure gives these frames."""
+        return self.allocator and bool(self.names) and (self.ended or len(self.names) == _KEEP)
 
 
 #: Of a trace that says nothing: two CPUs' frames in one.
@@ -66,6 +75,11 @@ class Fingerprint:
 @cache
 def _plumbing() -> frozenset[str]:
     return frozenset(name for group in facts.load()["frames"]["plumbing"].values() for name in group)
+
+
+@cache
+def _dump() -> frozenset[str]:
+    return frozenset(facts.load()["frames"]["dump"])
 
 
 @cache
@@ -108,7 +122,9 @@ def keep(trace: Trace) -> Kept:
             site = selected[at]
         kept.append(name)
         modules.append(trace.frame_modules[selected[at]])
-    return Kept(tuple(kept), site, tuple(modules), tuple(dropped))
+    allocator = any(name in plumbing and name not in _dump() for name in names[: last + 1])
+    ended = ended or trace.bounded or trace.outermost
+    return Kept(tuple(kept), site, tuple(modules), tuple(dropped), allocator, ended)
 
 
 def safe(name: str) -> str:
@@ -180,7 +196,7 @@ def fingerprint(
         header = f"{VERSION}|{kind}{printed}|comm={name}"
         request = f": order {order} in" if printed else " in"
         subject = f"{words}{request} {name}"
-        if kept is not None and kept.names:
+        if kept is not None and kept.promised:
             names = [safe(n) for n in kept.names]
             text = f"{VERSION}|{kind}{printed}|{'>'.join(names)}"
             title = f"{words}{request} {names[0]}"

@@ -56,9 +56,12 @@ as a whole, so loops over characters do; a port in Painless is ``pipelines/painl
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["BLANKS", "Frame", "frame"]
+from allocfail.decoder.months import month_number
+
+__all__ = ["BLANKS", "FIRST", "LAST", "MIDDLE", "WHOLE", "Frame", "frame", "seconds"]
 
 _new = tuple.__new__  # a named tuple's own constructor takes twice as long
 
@@ -85,6 +88,10 @@ _SEVERITIES = {
 }
 
 
+#: Which part of a line a piece is: a piece that is not the whole is joined to the next.
+WHOLE, FIRST, MIDDLE, LAST = "", "first", "middle", "last"
+
+
 class Frame(NamedTuple):
     """One physical line, taken apart."""
 
@@ -106,6 +113,10 @@ class Frame(NamedTuple):
     """Kernel release, where netconsole puts it in front."""
     start: int = 0
     """Where the prefix ends in the line; 0 where there is none."""
+    part: str = WHOLE
+    """Which part of a line it is, where a runtime or netconsole cuts long lines."""
+    content: int = 0
+    """Where the text as it was cut begins in the line, blanks included; 0 where nobody cuts."""
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -119,9 +130,11 @@ _ISO = (
     rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T\x20]{_CLOCK}(?:[.,][0-9]{{1,9}})?"
     r"(?:Z|[+-][0-9]{2}:?[0-9]{2}|[+-][0-9]{2}|\x20[+-][0-9]{4})?"
 )
-_BSD = (
-    rf"{_MON}{_B}{{1,2}}[0-9]{{1,2}}{_B}(?:[0-9]{{4}}{_B})?{_CLOCK}(?:\.[0-9]{{1,9}})?(?:{_B}[12][0-9]{{3}}(?={_B}))?"
-)
+# A number right in front of the kernel's tag is a host.
+_YEAR = rf"(?:{_B}(?:19|20)[0-9]{{2}}(?={_B}+(?!kernel:)))?"
+_BSD = rf"{_MON}{_B}{{1,2}}[0-9]{{1,2}}{_B}(?:[0-9]{{4}}{_B})?{_CLOCK}(?:\.[0-9]{{1,9}})?{_YEAR}"
+_WORD = r"[^\x00-\x20!-,./:-@\[-`{-~0-9]{3,6}\.?|1?[0-9][月월]"
+_LOCAL = rf"(?P<mon>{_WORD}){_B}{{1,2}}[0-9]{{1,2}}{_B}{_CLOCK}"
 _ANY = r"[^\ud800-\udfff\U00010000-\U0010ffff]"  # one UTF-16 unit: bounds mean the same in every port
 _END = rf"(?={_B}|\Z)"
 
@@ -134,6 +147,14 @@ _re_kmsg = re.compile(
 _re_release = re.compile(r"([0-9][0-9A-Za-z_+~-]{0,63}\.[0-9A-Za-z._+~-]{0,128}),(?=[0-9]{1,4},[0-9])").match
 _re_iso = re.compile(_ISO + _END).match
 _re_bsd = re.compile(_BSD + _END).match
+_re_local_bsd = re.compile(rf"{_LOCAL}(?:\.[0-9]{{1,9}})?{_END}").match
+_re_local_ctime = re.compile(
+    rf"\[(?P<time>[^\x00-\x20\[\]<>]{{1,9}}{_B}{_LOCAL}(?:{_B}[A-Z]{{1,5}})?{_B}[0-9]{{4}})\](?!:)"
+).match
+_re_placeholder = re.compile(
+    rf"{_B}(?:<[A-Za-z][^\x00-\x20<>]{{0,63}}>|\[[A-Za-z][^\x00-\x20\[\]]{{0,63}}\]){_END}"
+).match
+_re_fragment = re.compile(r"([0-9]{1,6})/([0-9]{1,6})$").match
 _re_weekday = re.compile(rf"{_DAY},?{_B}(?:{_ISO}(?:{_B}(?:[A-Z]{{1,5}}|[+-][0-9]{{2,4}}))?|{_BSD}){_END}").match
 _re_epoch = re.compile(r"[0-9]{9,10}\.[0-9]{3,9}(?=[\x00-\x20])").match
 _UNIT = r"[^:\ud800-\udfff\U00010000-\U0010ffff]"  # as _ANY
@@ -145,17 +166,17 @@ _re_logcat_brief = re.compile(
     rf"(?:{_LOGCAT})?[A-Z]/(?P<tag>[^:(\ud800-\udfff\U00010000-\U0010ffff]{{0,64}})"
     rf"\({_B}*(?P<id>[0-9]{{1,10}})\):{_END}"
 ).match
-_re_cri = re.compile(rf"{_B}(?:stdout|stderr){_B}[FP]{_END}").match
+_re_cri = re.compile(rf"{_B}(?:stdout|stderr){_B}([FP]){_END}").match
 _re_host = re.compile(rf"{_B}({_H}+){_END}").match
 _re_facility = re.compile(rf"{_B}([a-z0-9]{{3,8}})\.([a-z]{{3,7}}){_END}").match
 _re_tag = re.compile(r"[\x00-\x20]{0,2}kernel(?:\[[^\]\x00-\x20]{0,16}\])?:(?=[\x00-\x20\[<]|\Z)").match
 _re_other_tag = re.compile(r"[\x00-\x20][A-Za-z_][A-Za-z0-9._/-]{0,47}(?:\[[0-9]{1,10}\])?:(?=[\x00-\x20]|\[)").match
-_re_second_colon = re.compile(rf"{_B}:(?={_B}\[{_B}*[0-9]+\.[0-9])").match
+_re_second_colon = re.compile(rf"{_B}:(?={_B})").match
 _re_repeated = re.compile(rf"{_B}(?:last{_B})?message{_B}repeated{_B}").match
 _re_decoded = re.compile(rf"([a-z0-9]{{3,8}}){_B}*:([a-z]{{3,6}}){_B}*:{_END}").match
 _re_uptime = re.compile(
     rf"\[{_B}*([0-9]{{1,12}}\.[0-9]{{1,9}})"
-    rf"(?:s|@[0-9]{{1,4}}|{_B}/{_B}[\x20-\x5c\x5e-\x7e]{{1,40}}|{_B}<{_B}*-?[0-9]{{1,12}}\.[0-9]{{1,9}}>)?\](?!:)"
+    rf"(?:s|@[0-9]{{1,4}}|{_B}/{_B}[\x20-\x5c\x5e-\x7e]{{1,40}}|{_B}<{_B}*-?[0-9]{{1,12}}\.[0-9]{{1,9}}>)?\](?::(?={_B}[A-Za-z_.][A-Za-z0-9_.]*\+0x)|(?!:))"
 ).match
 _re_delta = re.compile(
     rf"\[(?:<{_B}*-?[0-9]{{1,12}}\.[0-9]{{1,9}}>|{_B}*[+-][0-9]{{1,12}}\.[0-9]{{1,9}})\]{_END}"
@@ -214,12 +235,12 @@ def frame(line: str) -> Frame:
     if line[:1] == "[":
         if (m := _re_fast_dmesg(line)) and "kernel:" not in line:
             end = m.end()
-            return _new(Frame, (line[end:].strip(BLANKS), None, None, m[1], m[2], None, None, None, end))
+            return _new(Frame, (line[end:].strip(BLANKS), None, None, m[1], m[2], None, None, None, end, "", 0))
     elif (m := _re_fast_syslog(line)) and (
         "." not in (host := m[2]) or (_level_name(host) is None and "." not in host[-1:])
     ):
         end = m.end()
-        return _new(Frame, (line[end:].strip(BLANKS), host, m[1], m[3], m[4], None, None, None, end))
+        return _new(Frame, (line[end:].strip(BLANKS), host, m[1], m[3], m[4], None, None, None, end, "", 0))
     return _walk(line)
 
 
@@ -264,7 +285,13 @@ def _lead(tag: str) -> str:
     return "" if tag in {"", "kernel"} else f"{tag}: "
 
 
-def _walk(line: str, *, inner: bool = False) -> Frame:
+@dataclass(slots=True)
+class _Prefix:
+    """The elements of one line's prefix, taken off from the left; each ``_take_…`` says whether it took one."""
+
+    line: str
+    end: int = 0
+    """Where the next element, or the text, begins."""
     host: str | None = None
     time: str | None = None
     uptime: str | None = None
@@ -272,238 +299,342 @@ def _walk(line: str, *, inner: bool = False) -> Frame:
     priority: int | None = None
     provenance: str | None = None
     release: str | None = None
-    levels = walls = vendors = 0
-    tagged = False
-    past = False  # an uptime or a delta was seen
-    lead = ""  # what of the text stands in the prefix
-    end = 0
-    n = len(line)
-    while True:
-        p = _re_blanks(line, end).end()  # type: ignore[union-attr]
-        if p >= n:
-            break
-        c = line[p]
-        wall = False
-        if c == "[":
-            if line[p + 1 : p + 2] in _ADDRESS_STARTS:
-                break
-            if not past and (m := _re_uptime(line, p)):
-                uptime = m[1]
-                past = True
-                end = m.end()
-                if walls == 0 and not tagged and (m := _re_named_host(line, end)):
-                    host = m[1]
-                    end = m.end() + 7
-                    tagged = True
-                continue
-            if (past or end == 0) and caller is None and (m := _re_caller(line, p)):
-                caller = m[1]
-                past = True
-                end = m.end()
-                continue
-            if (past or end == 0) and vendors < 2:
-                if m := _re_samsung(line, p) or _re_samsung_short(line, p):
-                    vendors += 1
-                    past = True
-                    caller = caller or _caller(m[1], m[2])
-                    end = m.end()
-                    continue
-                if m := _re_hisilicon(line, p):
-                    vendors += 1
-                    past = True
-                    caller = caller or _caller(m[2], m[1])
-                    end = m.end()
-                    continue
-            if tagged:
-                break
-            if walls < 3:
-                if m := _re_ctime(line, p) or _re_reltime(line, p):
-                    walls += 1
-                    time = m[1]
-                    past = True
-                    end = m.end()
-                    continue
-                if m := _re_stamp(line, p):
-                    walls += 1
-                    if m[1] is not None:
-                        time = m[1]
-                    end = m.end()
-                    continue
-            if not past and (m := _re_delta(line, p)):
-                past = True
-                end = m.end()
-                continue
-            break
-        if past:
-            if vendors < 2 and c in "(-.<" and (m := _re_mediatek(line, p)):
-                vendors += 1
-                if m[2] is not None:
-                    caller = caller or _caller(m[1], m[2], 16)
-                end = m.end()
-                continue
-            break
-        if c == "<":
-            m = _re_level(line, p)
-            if not m or levels == 2:
-                break
-            levels += 1
-            if priority is None:
-                priority = int(m[1])
-            end = m.end()
-            if m := _re_5424(line, end):
-                q = _structured_data(line, m.end())
-                if q >= 0:
-                    walls += 1
-                    tagged = m[3] == "kernel"
-                    time = time if m[1] == "-" else m[1]
-                    host = host if m[2] == "-" else m[2]
-                    end = q
-                    p = _re_blanks(line, end).end()  # type: ignore[union-attr]
-                    if line[p : p + 1] == "\ufeff":
-                        end = p + 1
-            continue
-        if tagged:
-            break
-        if c in _DIGITS:
-            if m := _re_kmsg(line, p):
-                number = int(m[1])
-                if priority is None:
-                    priority = number
-                provenance = "kernel" if number < 8 else "forged"
-                digits = m[2].rjust(7, "0")
-                uptime = digits[:-6].lstrip("0") or "0"
-                uptime = f"{uptime}.{digits[-6:]}"
-                past = True
-                for pair in m[3].split(","):
-                    if pair.startswith("caller="):
-                        caller = pair[7:]
-                end = m.end()
-                continue
-            if release is None and (m := _re_release(line, p)):
-                if not _re_kmsg(line, m.end()):
-                    break
-                release = m[1]
-                end = m.end()
-                continue
-            if walls < 3 and (m := _logcat(line, p)):
-                time = m["time"]
-                lead = _lead(m["tag"])
-                walls += 1
-                tagged = True
-                end = m.end()
-                if lead:
-                    break
-            elif walls < 3 and (m := _re_iso(line, p)):
-                time = m[0]
-                # dmesg's own ISO time has a comma, and no host behind it.
-                wall = "," not in time
-                past = not wall
-                walls += 1
-                end = m.end()
-            elif walls == 0 and (m := _re_epoch(line, p)) and (h := _re_host(line, m.end())):
-                if not _re_tag(line, h.end()):
-                    break
-                time = m[0]
-                walls += 1
-                wall = True
-                end = m.end()
-            elif end == 0 and (m := _re_lost(line, p)):
-                uptime = m[0][:-1]
-                past = True
-                end = m.end()
-            else:
-                break
-            if not wall:
-                continue
-            always = False
-        elif line[p : p + 3] in _MONTHS and walls < 3 and (m := _re_bsd(line, p)):
-            time = m[0]
-            walls += 1
-            end = m.end()
-            always = True
-        elif line[p : p + 3] in _WEEKDAYS and walls < 3 and (m := _re_weekday(line, p)):
-            time = m[0]
-            walls += 1
-            end = m.end()
-            always = False
+    levels: int = 0
+    walls: int = 0
+    vendors: int = 0
+    tagged: bool = False
+    """A tag was seen: nothing of syslog's can follow."""
+    past: bool = False
+    """An uptime or a delta was seen: nothing but ids can follow."""
+    lead: str = ""
+    """What of the text stands in the prefix (logcat's tag)."""
+    content: int = 0
+    """Where what a container's runtime, or netconsole, wrote unchanged begins."""
+    part: str = WHOLE
+
+    def take(self) -> bool:
+        """Take one element off; False where the text begins."""
+        at = _blanks_end(self.line, self.end)
+        if at >= len(self.line):
+            return False
+        first = self.line[at]
+        if first == "[":
+            return self._take_bracket(at)
+        if self.past:
+            return first in "(-.<" and self._take_mediatek(at)
+        if first == "<":
+            return self._take_level(at)
+        if self.tagged:
+            return False
+        if first in _DIGITS:
+            return self._take_number(at) or self._take_local_date(at)
+        return self._take_word(at)
+
+    def _take_bracket(self, at: int) -> bool:
+        line = self.line
+        if line[at + 1 : at + 2] in _ADDRESS_STARTS:
+            return False
+        if not self.past and (m := _re_uptime(line, at)):
+            self.uptime = m[1]
+            self.past = True
+            self.end = m.end()
+            if self.walls == 0 and not self.tagged and (m := _re_named_host(line, self.end)):
+                self.host = m[1]
+                self.end = m.end() + 7
+                self.tagged = True
+            return True
+        if self._take_id(at):
+            return True
+        if self.tagged:
+            return False
+        if self.walls < 3 and self._take_bracketed_time(at):
+            return True
+        if not self.past and (m := _re_delta(line, at)):
+            self.past = True
+            self.end = m.end()
+            return True
+        return False
+
+    def _take_id(self, at: int) -> bool:
+        """Take printk's caller id, or a vendor's of a task."""
+        line = self.line
+        if (self.past or self.end == 0) and self.caller is None and (m := _re_caller(line, at)):
+            self.caller = m[1]
+            self.past = True
+            self.end = m.end()
+            return True
+        if self.vendors > 1:
+            return False
+        # HiSilicon's says by its own words what it is, the others by their place only.
+        if m := _re_hisilicon(line, at):
+            self.caller = self.caller or _caller(m[2], m[1])
+        elif (self.past or self.end == 0) and (m := _re_samsung(line, at) or _re_samsung_short(line, at)):
+            self.caller = self.caller or _caller(m[1], m[2])
         else:
-            if end == 0:
-                if c == "M" and (m := _re_field(line, p)):
-                    end = m.end()
-                    continue
-                if line[p + 1 : p + 2] == "/" and (m := _logcat(line, p)):
-                    lead = _lead(m["tag"])
-                    walls += 1
-                    tagged = True
-                    end = m.end()
-                    if lead:
-                        break
-                    continue
-                if "kernel:" in line and (m := _re_host_first(line, p)):
-                    host = m[1]
-                    end = m.end() + 7
-                    tagged = True
-                    continue
-                if "login:" in line:
-                    if m := _re_bare_prompt(line, p):
-                        end = m.end()
-                        continue
-                    if (m := _re_prompt(line, p)) and _prompted(line, m.end()):
-                        host = m[1]
-                        end = m.end()
-                        continue
-            if walls == 0 and c == "k" and (m := _re_tag(line, p)):
-                tagged = True
-                end = m.end()
-                if m := _re_second_colon(line, end):
-                    end = m.end()
-                continue
-            if m := _re_decoded(line, p):
-                facility = _FACILITIES.get(m[1])
-                severity = _SEVERITIES.get(m[2])
-                if facility is not None and severity is not None:
-                    if priority is None:
-                        priority = facility * 8 + severity
-                    end = m.end()
-                    continue
-            break
-        # Behind a wall-clock time: what the runtime or the syslog daemon wrote there.
-        if m := _re_cri(line, end):
-            end = m.end()
-            continue
-        q = end
+            return False
+        self.vendors += 1
+        self.past = True
+        self.end = m.end()
+        return True
+
+    def _take_bracketed_time(self, at: int) -> bool:
+        if m := _re_ctime(self.line, at) or _re_reltime(self.line, at):
+            self.past = True
+            self.time = m[1]
+        elif (m := _re_local_ctime(self.line, at)) and _month(m["mon"]):
+            self.past = True
+            self.time = m["time"]
+        elif m := _re_stamp(self.line, at):
+            self.time = m[1] if m[1] is not None else self.time
+        else:
+            return False
+        self.walls += 1
+        self.end = m.end()
+        return True
+
+    def _take_mediatek(self, at: int) -> bool:
+        m = _re_mediatek(self.line, at) if self.vendors < 2 else None
+        if m is None:
+            return False
+        self.vendors += 1
+        if m[2] is not None:
+            self.caller = self.caller or _caller(m[1], m[2], 16)
+        self.end = m.end()
+        return True
+
+    def _take_level(self, at: int) -> bool:
+        line = self.line
+        m = _re_level(line, at) if self.levels < 2 else None
+        if m is None:
+            return False
+        self.levels += 1
+        if self.priority is None:
+            self.priority = int(m[1])
+        self.end = m.end()
+        m = _re_5424(line, self.end)
+        end = _structured_data(line, m.end()) if m else -1
+        if m and end >= 0:
+            self.walls += 1
+            self.tagged = m[3] == "kernel"
+            self.time = self.time if m[1] == "-" else m[1]
+            self.host = self.host if m[2] == "-" else m[2]
+            at = _blanks_end(line, end)
+            self.end = at + 1 if line.startswith("\ufeff", at) else end
+        return True
+
+    def _take_number(self, at: int) -> bool:
+        line = self.line
+        if m := _re_kmsg(line, at):
+            self._kmsg(m)
+            return True
+        if self.release is None and (m := _re_release(line, at)):
+            if not _re_kmsg(line, m.end()):
+                return False
+            self.release = m[1]
+            self.end = m.end()
+            return True
+        if self.walls < 3 and (m := _logcat(line, at)):
+            return self._logcat(m)
+        if self.walls < 3 and (m := _re_iso(line, at)):
+            self.time = m[0]
+            self.walls += 1
+            self.end = m.end()
+            # dmesg's own ISO time has a comma, and no host behind it.
+            self.past = "," in m[0]
+            if not self.past:
+                self._header(always=False)
+            return True
+        if self.walls == 0 and (m := _re_epoch(line, at)) and (h := _re_host(line, m.end())):
+            if not _re_tag(line, h.end()):
+                return False
+            self._wall(m, always=False)
+            return True
+        if self.end == 0 and (m := _re_lost(line, at)):
+            self.uptime = m[0][:-1]
+            self.past = True
+            self.end = m.end()
+            return True
+        return False
+
+    def _kmsg(self, m: re.Match[str]) -> None:
+        number = int(m[1])
+        if self.priority is None:
+            self.priority = number
+        # Behind another transport's prefix a user wrote it.
+        direct = self.walls == 0 and self.levels == 0 and not self.tagged
+        self.provenance = "forged" if number > 7 else "kernel" if direct else None
+        self.uptime = seconds(m[2])
+        self.past = True
+        self.end = m.end()
+        for pair in m[3].split(","):
+            name, _, value = pair.partition("=")
+            if name == "caller":
+                self.caller = value
+            elif name == "ncfrag":
+                self._fragment(value)
+
+    def _fragment(self, value: str) -> None:
+        """Take note of ``OFF/TOTAL``: which bytes of its record a datagram of netconsole's holds."""
+        m = _re_fragment(value)
+        if m is not None:
+            self.content = self.end
+            ends = int(m[1]) + len(self.line) - self.end >= int(m[2])
+            self.part = (LAST if ends else MIDDLE) if int(m[1]) else (WHOLE if ends else FIRST)
+
+    def _logcat(self, m: re.Match[str]) -> bool:
+        """Take logcat's prefix; False where its tag was made of the text."""
+        self.time = m["time"] or self.time
+        self.lead = _lead(m["tag"])
+        self.walls += 1
+        self.tagged = True
+        self.end = m.end()
+        return not self.lead
+
+    def _take_local_date(self, at: int) -> bool:
+        """Take a date whose month is written as another language does."""
+        m = _re_local_bsd(self.line, at) if self.walls < 3 else None
+        if m is None or not _month(m["mon"]):
+            return False
+        self._wall(m, always=False)
+        return True
+
+    def _take_word(self, at: int) -> bool:
+        line = self.line
+        if self.walls < 3:
+            if line[at : at + 3] in _MONTHS and (m := _re_bsd(line, at)):
+                self._wall(m, always=True)
+                return True
+            if line[at : at + 3] in _WEEKDAYS and (m := _re_weekday(line, at)):
+                self._wall(m, always=False)
+                return True
+            if self._take_local_date(at):
+                return True
+        if self.end == 0 and self._take_first_word(at):
+            return not self.lead
+        if self.walls == 0 and line[at] == "k" and (m := _re_tag(line, at)):
+            self._tag(m)
+            return True
+        if m := _re_decoded(line, at):
+            facility = _FACILITIES.get(m[1])
+            severity = _SEVERITIES.get(m[2])
+            if facility is not None and severity is not None:
+                if self.priority is None:
+                    self.priority = facility * 8 + severity
+                self.end = m.end()
+                return True
+        return False
+
+    def _take_first_word(self, at: int) -> bool:
+        """Take what stands at the beginning of a line only."""
+        line = self.line
+        if line[at] == "M" and (m := _re_field(line, at)):
+            self.end = m.end()
+            return True
+        if line[at + 1 : at + 2] == "/" and (m := _logcat(line, at)):
+            self._logcat(m)
+            return True
+        if "kernel:" in line and (m := _re_host_first(line, at)):
+            self.host = m[1]
+            self.end = m.end() + 7
+            self.tagged = True
+            return True
+        if "login:" in line:
+            if m := _re_bare_prompt(line, at):
+                self.end = m.end()
+                return True
+            if (m := _re_prompt(line, at)) and _prompted(line, m.end()):
+                self.host = m[1]
+                self.end = m.end()
+                return True
+        return False
+
+    def _tag(self, m: re.Match[str]) -> None:
+        self.tagged = True
+        self.end = m.end()
+        second = _re_second_colon(self.line, self.end)
+        if second is not None:
+            self.end = second.end()
+
+    def _wall(self, m: re.Match[str], *, always: bool) -> None:
+        self.time = m[0]
+        self.walls += 1
+        self.end = m.end()
+        self._header(always=always)
+
+    def _header(self, *, always: bool) -> None:
+        """Take what a container's runtime or a syslog daemon writes behind a wall-clock time."""
+        line = self.line
+        if m := _re_cri(line, self.end):
+            self.end = m.end()
+            self.content = min(m.end() + 1, len(line))
+            self.part = MIDDLE if m[1] == "P" else LAST
+            return
+        at = self.end
         named: str | None = None
         code: int | None = None
-        m = _re_host(line, q)
-        if m and m[1][0] not in "[<{" and m[1][-1] != ":" and _level_name(m[1]) is None:
+        if (m := _re_host(line, at)) and m[1][0] not in "[<{" and m[1][-1] != ":" and _level_name(m[1]) is None:
             named = m[1]
-            q = m.end()
-        if (m := _re_facility(line, q)) and (code := _level_name(m[0][1:])) is not None:
-            q = m.end()
-        if m := _re_tag(line, q):
-            q = m.end()
-            tagged = True
-            if m := _re_second_colon(line, q):
-                q = m.end()
-        elif (m := _re_other_tag(line, q)) and _re_uptime(line, _re_blanks(line, m.end()).end()):  # type: ignore[union-attr]
-            q = m.end()
-            tagged = True
-        elif not (
-            always or code is not None or _re_repeated(line, q) or _re_uptime(line, _re_blanks(line, q).end())  # type: ignore[union-attr]
-        ):
-            continue
+            at = m.end()
+        elif (m := _re_placeholder(line, at)) is not None:
+            at = m.end()  # a host that somebody took out
+        if (m := _re_facility(line, at)) and (code := _level_name(m[0][1:])) is not None:
+            at = m.end()
+        if m := _re_tag(line, at):
+            self._tag(m)
+            at = self.end
+        elif (m := _re_other_tag(line, at)) and _re_uptime(line, _blanks_end(line, m.end())):
+            at = m.end()
+            self.tagged = True
+        elif not (always or code is not None or _re_repeated(line, at) or _re_uptime(line, _blanks_end(line, at))):
+            return
         if named is not None:
-            host = named
-        if code is not None and priority is None:
-            priority = code
-        end = q
-    if end == 0 and not inner and (m := _re_found(line)):
+            self.host = named
+        if code is not None and self.priority is None:
+            self.priority = code
+        self.end = at
+
+
+def _blanks_end(line: str, at: int) -> int:
+    m = _re_blanks(line, at)
+    return at if m is None else m.end()
+
+
+def seconds(micros: str) -> str:
+    """Write microseconds as printk writes seconds."""
+    digits = micros.rjust(7, "0")
+    return f"{digits[:-6].lstrip('0') or '0'}.{digits[-6:]}"
+
+
+def _month(word: str) -> bool:
+    """Whether a word is a month of some language, or a number with the sign for one."""
+    return word[-1] in "月월" or month_number(word) > 0
+
+
+def _walk(line: str, *, inner: bool = False) -> Frame:
+    prefix = _Prefix(line)
+    more = prefix.take()
+    while more:
+        more = prefix.take()
+    if prefix.end == 0 and not inner and (m := _re_found(line)):
         found = _walk(line[m.end() :], inner=True)
-        return found._replace(start=found.start + m.end())
-    text = line[end:].strip(BLANKS)
-    if lead:
-        text = (lead + text).strip(BLANKS)
-    return _new(Frame, (text, host, time, uptime, caller, priority, provenance, release, end))
+        content = found.content + m.end() if found.content else 0
+        return found._replace(start=found.start + m.end(), content=content)
+    text = line[prefix.end :].strip(BLANKS)
+    if prefix.lead:
+        text = (prefix.lead + text).strip(BLANKS)
+    return Frame(
+        text,
+        prefix.host,
+        prefix.time,
+        prefix.uptime,
+        prefix.caller,
+        prefix.priority,
+        prefix.provenance,
+        prefix.release,
+        prefix.end,
+        prefix.part,
+        prefix.content,
+    )
 
 
 def _level_name(word: str) -> int | None:

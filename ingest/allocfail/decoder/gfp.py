@@ -423,6 +423,56 @@ def _all_tables() -> tuple[_Table, ...]:
     return tables.upstream + tables.trees
 
 
+class _Form(NamedTuple):
+    """Which kernels print a header of some form."""
+
+    since: str
+    until: str
+    first: int
+    last: int
+    trees: frozenset[str]
+    """The names of the distributions' trees that do."""
+
+
+@cache
+def _forms() -> dict[str, _Form]:
+    return {
+        name: _Form(
+            since=".".join(map(str, row["since"])),
+            until=".".join(map(str, row["until"])),
+            first=_key(*(row["since"] + [0])[:3]),
+            last=_key(*(row["until"] + [0])[:3]),
+            trees=frozenset(tree.label for tree in _tables().trees if list(tree.base) in row["trees"]),
+        )
+        for name, row in facts.load()["gfp"]["forms"].items()
+    }
+
+
+def _tables_of(form: str | None) -> tuple[_Table, ...]:
+    """Return the tables of the kernels that print a form of header, each for its releases that do; of no form all."""
+    bound = _forms().get(form or "")
+    if bound is None:
+        return _all_tables()
+    tables = _tables()
+    found = [
+        _clipped(table, bound) for table in tables.upstream if table.first <= bound.last and table.last >= bound.first
+    ]
+    found.extend([tree for tree in tables.trees if tree.label in bound.trees])
+    return tuple(found)
+
+
+def _clipped(table: _Table, bound: _Form) -> _Table:
+    """Return a table for those of its releases that are within a bound."""
+    since = table.since if table.first >= bound.first else bound.since
+    until = table.until if table.last <= bound.last else bound.until
+    return table._replace(since=since, until=until)
+
+
+def _possible(readings: list[Reading]) -> list[Reading]:
+    """Return the readings without bits that their kernels do not have, where there are such readings."""
+    return [reading for reading in readings if reading.unknown_bits is None] or readings
+
+
 def _of_table(mask: str, table: str, readings: list[Reading], decoded_by: str) -> Gfp:
     """Return what the plain build says, and every reading where build options make a difference."""
     plain = readings[0]
@@ -512,7 +562,7 @@ def _disagree(mask: str, value: int | None, names: Sequence[str], table: _Table 
     return replace(gfp, conflict=conflict)
 
 
-def _decode(mask: str, release: str | None, printed: tuple[str, ...] | None) -> Gfp:
+def _decode(mask: str, release: str | None, printed: tuple[str, ...] | None, form: str | None) -> Gfp:
     value = _value(mask)
     names = None if printed is None else [name for name in printed if name]
     if value and not names:
@@ -522,7 +572,8 @@ def _decode(mask: str, release: str | None, printed: tuple[str, ...] | None) -> 
         if value is None:
             return _disagree(mask, None, names or (), None, "")
         if names is None:
-            return _of_all(mask, _readings([(t, _views_for(t, value)) for t in _all_tables()], value), "table")
+            readings = _readings([(t, _views_for(t, value)) for t in _tables_of(form)], value)
+            return _of_all(mask, readings if form is None else _possible(readings), "table")
         for tables in ([t for t in _all_tables() if t.symbolic], _all_tables()):
             fitting = [(t, [v for v in _views_for(t, value) if _fits(v, value, names)]) for t in tables]
             readings = _readings(fitting, value, names)
@@ -559,18 +610,23 @@ def _decode(mask: str, release: str | None, printed: tuple[str, ...] | None) -> 
 
 
 @lru_cache(maxsize=4096)
-def _decode_cached(mask: str, release: str | None, printed: tuple[str, ...] | None) -> Gfp:
-    return _decode(mask, release, printed)
+def _decode_cached(mask: str, release: str | None, printed: tuple[str, ...] | None, form: str | None) -> Gfp:
+    return _decode(mask, release, printed, form)
 
 
-def decode(mask: str, *, release: str | None = None, printed: tuple[str, ...] | None = None) -> Gfp:
+def decode(
+    mask: str, *, release: str | None = None, printed: tuple[str, ...] | None = None, form: str | None = None
+) -> Gfp:
     """Decode a GFP mask.
 
     ``mask`` is the mask as printed: hex, with or without ``0x``, in any case, of 64 bits at most; anything else
     leaves nothing but the names to decode. ``release`` is the kernel's release; one that does not begin with a version
     counts as unknown. ``printed`` are the names between the parentheses, split at ``|``, with a hex rest if there is
     one; None where the line has no parentheses, ``()`` where they are empty. A list that ends within a name, because
-    the line was cut there, is no disagreement. Never raises for bad input.
+    the line was cut there, is no disagreement. ``form`` is the header's (``forms`` in ``kb/facts/gfp.yml``): it bounds
+    the release where none is known. Never raises for bad input.
     """
     length = len(mask) + len(release or "") + sum(len(name) for name in printed or ())
-    return _decode_cached(mask, release, printed) if length <= _CACHED_LENGTH else _decode(mask, release, printed)
+    if length > _CACHED_LENGTH:
+        return _decode(mask, release, printed, form)
+    return _decode_cached(mask, release, printed, form)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from allocfail.decoder.kit import utf8_length
 
-__all__ = ["COMM_BYTES", "Header", "continue_header", "parse_header"]
+__all__ = ["COMM_BYTES", "Header", "continue_header", "is_comm", "parse_header", "trimmed"]
 
 #: TASK_COMM_LEN is 16 with the terminating NUL (include/linux/sched.h, all releases).
 COMM_BYTES = 15
@@ -73,12 +73,12 @@ def _hex_end(text: str, at: int) -> int:
     return end
 
 
-def _comm(text: str) -> str | None:
-    """Return the process name, or None where it can't be one (empty, or longer than the kernel keeps)."""
+def is_comm(text: str) -> bool:
+    """Whether a text can be a process name: not empty, and no longer than the kernel keeps."""
     if not text or len(text) > COMM_BYTES:
-        return None
+        return False
     # A name is counted in bytes.
-    return text if utf8_length(text) <= COMM_BYTES else None
+    return utf8_length(text) <= COMM_BYTES
 
 
 def _mask(text: str, at: int) -> tuple[str | None, str | None, int]:
@@ -147,8 +147,9 @@ def _page(text: str) -> Header | None:
     at = text.find("page allocation ")
     while at >= 0:
         if at >= 2 and text[at - 2 : at] == ": ":
-            comm = _comm(text[: at - 2])
-            if comm is not None:
+            # Without a name: what stood in front of the words could not be told from a prefix.
+            comm = text[: at - 2] or None
+            if comm is None or is_comm(comm):
                 header = _page_tail(text, at + 16, comm)
                 if header is not None:
                     return header
@@ -156,7 +157,7 @@ def _page(text: str) -> Header | None:
     return None
 
 
-def _page_tail(text: str, at: int, comm: str) -> Header | None:
+def _page_tail(text: str, at: int, comm: str | None) -> Header | None:
     stalled = None
     colon = False
     if text.startswith("failure. order:", at) or text.startswith("failure: order:", at):
@@ -194,19 +195,21 @@ def _vmalloc(text: str) -> Header | None:
     at = text.find("vmalloc")
     while at >= 0:
         comm = None
+        named = False
         good = at == 0
         if at >= 2 and text[at - 2 : at] == ": ":
-            comm = _comm(text[: at - 2])
-            good = comm is not None
+            comm = text[: at - 2] or None
+            good = comm is None or is_comm(comm)
+            named = True
         if good:
-            header = _vmalloc_tail(text, at, comm)
+            header = _vmalloc_tail(text, at, comm, named=named)
             if header is not None:
                 return header
         at = text.find("vmalloc", at + 1)
     return None
 
 
-def _vmalloc_tail(text: str, at: int, comm: str | None) -> Header | None:
+def _vmalloc_tail(text: str, at: int, comm: str | None, *, named: bool) -> Header | None:
     kind = "vmalloc_allocation_failure"
     page_order = None
     allocated = None
@@ -227,7 +230,7 @@ def _vmalloc_tail(text: str, at: int, comm: str | None) -> Header | None:
         if end == start or not text.startswith(" bytes", end):
             return None
         size, reason, end = text[start:end], "allocation failure", end + 6
-    elif text.startswith("vmalloc error: size ", at) and comm is not None:
+    elif text.startswith("vmalloc error: size ", at) and named:
         start = at + 20
         end = _number(text, start)
         if end == start or not text.startswith(", ", end):
@@ -259,7 +262,7 @@ def _vmalloc_tail(text: str, at: int, comm: str | None) -> Header | None:
         return None
     if end < len(text) and text[end] not in ",[ ":
         return None
-    if comm is None:
+    if not named:
         return Header(kind, size=size, allocated=allocated, reason=reason, precursor=True) if end == len(text) else None
     if not text.startswith(", mode:", end):
         return Header(kind, comm, size=size, allocated=allocated, reason=reason, page_order=page_order, colon=True)
@@ -330,11 +333,12 @@ def _oom(text: str) -> Header | None:
     if at < 0:
         return None
     if at > 0:
-        if at < 9 or text[at - 9 : at] != " invoked ":
+        if text.startswith("invoked ") and at == 8:
+            comm = None
+        elif at < 9 or text[at - 9 : at] != " invoked " or not is_comm(text[: at - 9]):
             return None
-        comm = _comm(text[: at - 9])
-        if comm is None:
-            return None
+        else:
+            comm = text[: at - 9]
     mode, names, end = _mask(text, at + 21)
     if mode is None:
         return None
@@ -393,3 +397,16 @@ def continue_header(header: Header, text: str) -> Header | None:
         nodemask, cpuset, mems = _places(text, end)
         return replace(header, mode=mode, names=names, nodemask=nodemask, cpuset=cpuset, mems_allowed=mems, torn=False)
     return None
+
+
+def trimmed(header: Header, text: str) -> Header:
+    """Return a header without the values that the cut end of its line may have taken part of."""
+    if header.names is not None and not text.endswith(")") and text.endswith(header.names):
+        return replace(header, names=None, torn=True)
+    if header.mems_allowed is not None and text.endswith(header.mems_allowed):
+        return replace(header, mems_allowed=None)
+    if header.mode is not None and text.endswith(header.mode):
+        return replace(header, mode=None, torn=True)
+    if header.mode is None and header.order is not None and text.endswith(f"order:{header.order}"):
+        return replace(header, order=None)
+    return header

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 __all__ = [
     "bytes_text",
+    "decimal",
     "json_of",
     "now_millis",
     "number_text",
@@ -98,6 +99,11 @@ def _depth(text: str) -> int:
         depth += 1 if found[0] in "[{" else -1 if found[0] in "]}" else 0
         most = max(most, depth)
     return most
+
+
+def decimal(text: str) -> float:
+    """Return the number that decimal digits with a point spell, for a document; nothing is computed with it."""
+    return float(text)
 
 
 def number_text(value: Any) -> str | None:

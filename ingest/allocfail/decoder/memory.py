@@ -75,9 +75,12 @@ def starts_memory(text: str) -> bool:
 
 _NUMBER = re.compile(r"-?[0-9]+", re.ASCII).match
 _BLOCK = re.compile(
-    rf"(-?[0-9]{{1,{_DIGITS}}})\*(-?[0-9]{{1,{_DIGITS}}})kB(?:.(?:\([^)]*\).?)?)?", re.ASCII | re.DOTALL
+    rf"(-?[0-9]{{1,{_DIGITS}}})[*_](-?[0-9]{{1,{_DIGITS}}})kB(?:.(?:\([^)]*\).?)?)?", re.ASCII | re.DOTALL
 ).match
 
+
+#: Asterisks that Markdown took for emphasis.
+_EATEN = re.compile(r": -?[0-9]+_[0-9]+kB ").search
 
 # A node's line as every kernel prints it, in one go: the same reading as the walk in _node, where all is in its place.
 _NODE = re.compile(
@@ -144,7 +147,10 @@ def is_memory_line(text: str) -> bool:
     return (
         text.startswith(" free:", colon - 5)
         or text.endswith((" per-cpu:", "per-cpu: empty"))
-        or (text.startswith(": ", colon) and (text.endswith(("kB", ": empty")) and ("*" in text or "empty" in text)))
+        or (
+            text.startswith(": ", colon)
+            and (text.endswith(("kB", ": empty")) and ("*" in text or "empty" in text or _EATEN(text) is not None))
+        )
     )
 
 
@@ -190,7 +196,7 @@ class MemoryBuilder:
             self._zone(node, rest)
         elif rest.startswith(("lowmem_reserve[]:", "protections[]:")):
             self._reserve(rest)
-        elif "*" in rest and "kB" in rest:
+        elif "kB" in rest and ("*" in rest or _EATEN(rest)):
             self._blocks(node, rest)
         elif " func:" in rest:
             self._allocation(rest)

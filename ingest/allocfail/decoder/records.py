@@ -41,3 +41,9 @@ class Record(NamedTuple):
     """Of lines that came in a container or with a priority; None for plain text."""
     repeated: int = 0
     """N of a following ``last message repeated N times``."""
+    doubtful: bool = False
+    """It has a header's words, but only a body behind it shows that it is one."""
+    part: str = ""
+    """Which part of a line it is (:mod:`allocfail.decoder.framing`), where a runtime cuts long ones."""
+    rest: str = ""
+    """Of such a part the text as it was cut, blanks included."""

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from allocfail.decoder.banner import parse_banner
 from allocfail.decoder.header import parse_header
+from allocfail.decoder.kill import parse_kill
+from allocfail.decoder.prefixes import has_words
 from allocfail.decoder.trace import parse_frames
 
 if TYPE_CHECKING:
     from allocfail.decoder.banner import Banner
     from allocfail.decoder.header import Header
+    from allocfail.decoder.kill import Kill
     from allocfail.decoder.records import Record
     from allocfail.decoder.trace import Frame
 
@@ -28,6 +31,10 @@ class Said(NamedTuple):
     """Of a trace's line."""
     header: Header | None = None
     banner: Banner | None = None
+    kill: Kill | None = None
+    """Of a line of an OOM kill that says who, why or where."""
+    unread: bool = False
+    """It has the words of a header and is none."""
 
 
 def read(record: Record) -> Said:
@@ -36,11 +43,16 @@ def read(record: Record) -> Said:
     frames = parse_frames(text)
     if frames is not None:
         # Most lines of a dump, and no other kind of line is one.
-        return _new(Said, (record, frames, None, None))
+        return _new(Said, (record, frames, None, None, None, False))
+    kill = parse_kill(text)
+    if kill is not None:
+        return Said(record, kill=kill)
     if "alloc" in text or "vmap " in text or "oom-killer" in text:
         header = parse_header(text)
         if header is not None:
-            return Said(record, None, header)
+            return Said(record, header=header)
+        if has_words(text):
+            return Said(record, unread=True)
     if text.startswith(("CPU: ", "Pid: ")):
-        return Said(record, None, None, parse_banner(text))
-    return _new(Said, (record, None, None, None))
+        return Said(record, banner=parse_banner(text))
+    return _new(Said, (record, None, None, None, None, False))

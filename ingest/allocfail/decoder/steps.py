@@ -10,14 +10,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocfail import facts
+from allocfail.decoder import times
 from allocfail.decoder.assembly import Assembler
+from allocfail.decoder.containers import described
 from allocfail.decoder.document import advise, build
-from allocfail.decoder.event import Event, decode
+from allocfail.decoder.event import Event, Masks, decode, masks
 from allocfail.decoder.fields import at
 from allocfail.decoder.fill import fill, is_filled
 from allocfail.decoder.kit import width, without_surrogates
 from allocfail.decoder.said import Said, read
-from allocfail.decoder.untangle import Piece, join_pieces, may_be_container, open_line, open_text, plain_text
+from allocfail.decoder.untangle import Line, Piece, join_lines, open_line, open_text, split_pieces
 
 if TYPE_CHECKING:
     from allocfail.decoder.assembly import Dump
@@ -31,18 +33,25 @@ _MOST_PLACES = 2000
 #: What is wanted stands this close to those words, in characters.
 _NEAR = 4096
 _TOO_LONG = "too long"
+#: One of these is in every text that holds an event.
+_WORDS = ("alloc", "oom-kill", "ill process ", "illed process ")
 
 
 class Source(NamedTuple):
     """A text that may hold an event."""
 
     text: str
-    plain: str
-    """The text without lone halves of surrogate pairs."""
-    pieces: list[Piece] | None
-    """Its lines, opened; None where it holds no container."""
+    pieces: list[Piece]
     reason: str | None
     """Why no more than its headers is looked at."""
+
+
+class Lines(NamedTuple):
+    """A text, taken apart into lines."""
+
+    text: str
+    lines: list[Line]
+    reason: str | None
 
 
 class Read(NamedTuple):
@@ -66,6 +75,7 @@ class Work:
     """What the steps hand on."""
 
     sources: list[Source] = field(default_factory=list)
+    lines: list[Lines] = field(default_factory=list)
     texts: list[Read] = field(default_factory=list)
     understood: list[Understood] = field(default_factory=list)
     text: str = ""
@@ -73,6 +83,7 @@ class Work:
     dump: Dump | None = None
     further: int = 0
     """How many other events the text holds."""
+    masks: Masks | None = None
     event: Event | None = None
     made: dict[str, Any] | None = None
     """The event's own document."""
@@ -88,12 +99,12 @@ class _Limits(NamedTuple):
 @cache
 def _limits() -> _Limits:
     reading = facts.load()["reading"]
-    return _Limits(tuple(reading["fields"]), reading["characters"], reading["lines"], reading["line"])
+    return _Limits(tuple(facts.load()["containers"]["texts"]), reading["characters"], reading["lines"], reading["line"])
 
 
 def may_hold(text: str) -> bool:
     """Whether a text may hold an event: one of the words that every event has is in it."""
-    return "alloc" in text or "oom-killer" in text
+    return any(word in text for word in _WORDS)
 
 
 def open_sources(document: dict[str, Any], options: Options) -> Work | None:
@@ -113,8 +124,8 @@ def open_sources(document: dict[str, Any], options: Options) -> Work | None:
 def _source(text: str) -> Source:
     plain = without_surrogates(text, "?")
     if _is_long(plain):
-        return Source(text, plain, _likely(plain), _TOO_LONG)
-    return Source(text, plain, open_text(plain) if may_be_container(plain) else None, None)
+        return Source(text, _likely(plain), _TOO_LONG)
+    return Source(text, open_text(plain), None)
 
 
 def _is_long(text: str) -> bool:
@@ -133,15 +144,13 @@ def _likely(text: str) -> list[Piece]:
     """Return the lines of a long text that may be a header."""
     pieces: list[Piece] = []
     at = 0
-    one = text.find("alloc")
-    two = text.find("oom-killer")
+    hits = [text.find(word) for word in _WORDS]
     while len(pieces) < _MOST_PLACES:
         # What is not there is not looked for again.
-        if 0 <= one < at:
-            one = text.find("alloc", at)
-        if 0 <= two < at:
-            two = text.find("oom-killer", at)
-        hit = two if one < 0 or 0 <= two < one else one
+        for place, word in enumerate(_WORDS):
+            if 0 <= hits[place] < at:
+                hits[place] = text.find(word, at)
+        hit = min((one for one in hits if one >= 0), default=-1)
         if hit < 0:
             break
         start = text.rfind("\n", 0, hit) + 1
@@ -156,19 +165,28 @@ def _likely(text: str) -> list[Piece]:
 
 
 def read_sources(document: dict[str, Any], work: Work, options: Options) -> Work | None:
-    """Take the lines apart into prefix and kernel text, and join those that were wrapped."""
+    """Take the lines apart into prefix and kernel text."""
     del document, options
     for source in work.sources:
-        work.texts.append(Read(source.text, _records(source), source.reason))
+        lines = split_pieces(source.pieces, carried=True, apart=source.reason is not None)
+        work.lines.append(Lines(source.text, lines, source.reason))
     work.sources = []
     return work
 
 
-def _records(source: Source) -> list[Record]:
-    pieces = source.pieces if source.pieces is not None else plain_text(source.plain)
+def join_sources(document: dict[str, Any], work: Work, options: Options) -> Work | None:
+    """Join the lines that were wrapped."""
+    del document, options
+    for source in work.lines:
+        work.texts.append(Read(source.text, _joined(source), source.reason))
+    work.lines = []
+    return work
+
+
+def _joined(source: Lines) -> list[Record]:
     if source.reason is None:
-        return join_pieces(pieces, may_repeat=" repeated " in source.text)
-    return [record for piece in pieces for record in join_pieces([piece], may_repeat=False)]
+        return join_lines(source.lines, may_repeat=" repeated " in source.text)
+    return [line.record for line in source.lines]
 
 
 def understand(document: dict[str, Any], work: Work, options: Options) -> Work | None:
@@ -200,32 +218,57 @@ def _dumps(source: Understood) -> list[Dump]:
     for said in source.said:
         if source.reason is None:
             found.extend(assembler.feed(said))
-        elif said.header is not None and not said.header.precursor:
+        elif _is_opening(said):
             found.extend(assembler.feed(said))
             found.extend(assembler.close())
-            found[0].limit = source.reason
-            return found
+            if found:
+                found[0].limit = source.reason
+                return found
     found.extend(assembler.close())
     return found
 
 
-def decode_dump(document: dict[str, Any], work: Work, options: Options) -> Work | None:
-    """Decode mask, trace and memory, and make the fingerprint."""
+def _is_opening(said: Said) -> bool:
+    """Whether a line is an event by itself."""
+    if said.header is not None:
+        return not said.header.precursor
+    return said.kill is not None and said.kill.alone
+
+
+def decode_masks(document: dict[str, Any], work: Work, options: Options) -> Work | None:
+    """Decode the mask."""
     if work.dump is None:
         return None
+    work.masks = masks(work.dump, _told(document, options))
+    return work
+
+
+def decode_dump(document: dict[str, Any], work: Work, options: Options) -> Work | None:
+    """Decode trace and memory, and make the fingerprint."""
+    if work.dump is None or work.masks is None:
+        return None
+    work.event = decode(work.dump, _told(document, options), work.masks)
+    work.dump = None
+    work.masks = None
+    return work
+
+
+def _told(document: dict[str, Any], options: Options) -> Options:
+    """Complete what the decoder was told by what the document says: release, and which year a date is of."""
     release = at(document, "host.os.kernel")
     if options.kernel is None and isinstance(release, str) and release:
         options = replace(options, kernel=release)
-    work.event = decode(work.dump, options)
-    work.dump = None
-    return work
+    if options.reference is None:
+        time = described(document, "").time
+        reference = times.millis_of(time, tz=options.timezone) if time is not None else None
+        options = replace(options, reference=reference)
+    return options
 
 
 def describe_event(document: dict[str, Any], work: Work, options: Options) -> Work | None:
     """Make the event's own document."""
-    del document
     if work.event is not None:
-        work.made = build(work.event, options)
+        work.made = build(work.event, _told(document, options))
     # What is handed on is gone through by the engine, behind every script.
     work.event = None
     return work
@@ -240,7 +283,7 @@ def fill_document(document: dict[str, Any], work: Work, options: Options) -> Wor
 
 
 #: The steps behind the first, in order.
-STEPS = (read_sources, understand, assemble, decode_dump, describe_event, fill_document)
+STEPS = (read_sources, join_sources, understand, assemble, decode_masks, decode_dump, describe_event, fill_document)
 
 
 def describe(event: Event, options: Options) -> dict[str, Any]:
@@ -253,4 +296,6 @@ def describe(event: Event, options: Options) -> dict[str, Any]:
 def dumps_of(text: str) -> list[Dump]:
     """Return the dumps in a text; of one that is very long only the first header, as a dump that says why."""
     source = _source(text)
-    return _dumps(Understood(text, [read(record) for record in _records(source)], source.reason))
+    lines = split_pieces(source.pieces, carried=False, apart=source.reason is not None)
+    records = _joined(Lines(text, lines, source.reason))
+    return _dumps(Understood(text, [read(record) for record in records], source.reason))

@@ -20,14 +20,13 @@ import re
 from typing import NamedTuple
 
 from allocfail.decoder.kit import now_millis, utc_seconds
+from allocfail.decoder.months import month_number
 
-__all__ = ["millis_of", "resolve", "stamp"]
+__all__ = ["millis_of", "resolve", "stamp", "unsaid"]
 
-_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTHS = {name: number for number, name in enumerate(_NAMES, 1)}
-_MON = f"(?P<mon>{'|'.join(_NAMES)})"
 _S = r"[\t-\r ]"
-_DAY = rf"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),?{_S})?"
+_MON = r"(?P<mon>[^\t-\r 0-9]{3,9}|[0-9]{1,2}[月월])"
+_DAY = rf"(?:[^\t-\r 0-9]{{1,9}},?{_S})?"
 _CLOCK = r"(?P<h>[0-9]{2}):(?P<m>[0-9]{2})(?::(?P<s>[0-9]{2})(?:[.,](?P<f>[0-9]{1,9}))?)?"
 _ZONE = r"(?P<z>Z|[+-][0-9]{2}:?(?:[0-9]{2})?|[A-Z]{1,5})?"
 
@@ -89,6 +88,16 @@ def millis_of(time: str, *, year: int | None = None, tz: str = "UTC", reference:
     return None if parts is None else _instant(parts, year, tz, reference)
 
 
+def unsaid(time: str, *, year: int | None, tz: str) -> list[str]:
+    """Return what of a printed time nobody said, and :func:`resolve` supposes: ``year``, ``zone``."""
+    parts = _parts(time.strip(" \t\n\r\x0b\x0c"))
+    if parts is None:
+        return []
+    guessed = ["year"] if parts.year is None and year is None else []
+    said = parts.zone is not None and _offset(parts.zone) is not None
+    return guessed if said or tz != "UTC" else [*guessed, "zone"]
+
+
 def _fraction(digits: str | None) -> int:
     """Return the milliseconds of a fraction, cut or filled."""
     return int((digits or "")[:3].ljust(3, "0"))
@@ -107,7 +116,7 @@ def _parts(printed: str) -> _Parts | None:
             m["z"],
         )
     if m := _BSD(printed):
-        month = _MONTHS[m["mon"]]
+        month = month_number(m["mon"])
         year = m["y"] or m["y2"]
         return _Parts(
             int(year) if year else None,

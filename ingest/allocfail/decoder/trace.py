@@ -77,7 +77,7 @@ class _Words(NamedTuple):
 def _words() -> _Words:
     wording = facts.load()["wording"]
     groups = wording["markers"]
-    markers = sorted({m for group in groups.values() for m in group}, key=len, reverse=True)
+    markers = sorted({m for group in groups.values() for m in group}, key=lambda m: (-len(m), m))
     return _Words(tuple(wording["trace_start"]), tuple(wording["boundary_start"]), tuple(markers))
 
 
@@ -155,17 +155,16 @@ def _offset(text: str, at: int) -> tuple[bool, int]:
     return _is_pointer(text[at + 3 : end].lower(), text[end + 3 : stop].lower()), stop
 
 
+_MODULE_OF = re.compile(r" \[([A-Za-z0-9_-]+)(?: (?:[0-9a-f]*|\.\.\.))?\]").match
+#: `` (mm/slub.c:12 (discriminator 3) mm/slub.h:7)``: a place, and those that were inlined there.
+_PLACES_OF = re.compile(r" \((?:[^\x00-\x20()]+:(?:[0-9]+|\?)(?: \(discriminator [0-9]+\))?[\x00-\x20]*)+\)").match
+_BARE_MODULE = re.compile(r" ([A-Za-z0-9_-]+)(?= |$)").match
+
+
 def _module(text: str, at: int) -> tuple[str | None, int]:
     """Read `` [mod]`` or `` [mod build-id]`` at ``at``: the module, None if none is there, and the index behind."""
-    if not text.startswith(" [", at):
-        return None, at
-    inner = _span(text, at + 2, _MODULE)
-    close = inner
-    if text.startswith(" ", inner):
-        close = _span(text, inner + 1, _HEX)
-    if inner > at + 2 and text.startswith("]", close):
-        return text[at + 2 : inner], close + 1
-    return None, at
+    m = _MODULE_OF(text, at)
+    return (None, at) if m is None else (m[1], m.end())
 
 
 def _decoded(text: str, at: int) -> tuple[str | None, int]:
@@ -173,29 +172,12 @@ def _decoded(text: str, at: int) -> tuple[str | None, int]:
 
     Returns the module, None if none is there, and the index behind; -1 where no such place stands.
     """
-    if not text.startswith(" (", at):
+    places = _PLACES_OF(text, at)
+    if places is None:
         return None, -1
-    size = len(text)
-    end = at + 2
-    while end < size and text[end] not in " ()":
-        end += 1
-    colon = text.rfind(":", at, end)
-    if colon < 0 or not (_digits(text[colon + 1 : end]) or text.startswith("??:?", at + 2)):
-        return None, -1
-    if text.startswith(" (discriminator ", end):
-        end = text.find(")", end) + 1
-        if end == 0:
-            return None, -1
-    if not text.startswith(")", end):
-        return None, -1
-    end += 1
-    module, stop = _module(text, end)
-    if module is None and text.startswith(" ", end):
-        stop = _span(text, end + 1, _MODULE)
-        if stop > end + 1 and (stop == size or text[stop] == " "):
-            return text[end + 1 : stop], stop
-        return None, end
-    return module, stop
+    module, end = _module(text, places.end())
+    m = _BARE_MODULE(text, end) if module is None else None
+    return (module, end) if m is None else (m[1], m.end())
 
 
 def _scan(text: str) -> tuple[Frame, ...] | None:
@@ -216,6 +198,9 @@ def _scan(text: str) -> tuple[Frame, ...] | None:
         char = text[at]
         if char in " \t),":
             at += 1
+            continue
+        if char == ":" and at == 0 and size > 1 and text[1] == " ":
+            at = 2  # behind a vendor's time
             continue
         if char in "<#":
             marker = _first_of(words.markers, text, at)
@@ -284,7 +269,9 @@ def _scan(text: str) -> tuple[Frame, ...] | None:
         pointer, stop = _offset(text, end)
         if stop < 0:
             owner, stop = _module(text, end)
-            arm = (known and text.startswith(")", stop)) if in_parens else caller or text.startswith(" from ", stop)
+            arm = caller or text.startswith(" from ", stop)
+            if in_parens:
+                arm = text.startswith(")", stop) and (known or text.startswith(" from ", stop + 1))
             module = owner or module
             if not arm and not in_parens:
                 owner, behind = _decoded(text, end)
@@ -345,6 +332,7 @@ class _Sets(NamedTuple):
     vmalloc: frozenset[str]
     softirq: frozenset[str]
     interrupt: frozenset[str]
+    labels: frozenset[str]
     process: frozenset[str]
     outermost: frozenset[str]
     boundary: frozenset[str]
@@ -363,12 +351,18 @@ def _sets() -> _Sets:
         frozenset(frames["plumbing"]["vmalloc"]),
         frozenset(frames["softirq"]),
         frozenset(frames["interrupt"]),
+        frozenset(frames["labels"]),
         frozenset(frames["process"]),
         frozenset(frames["outermost"]),
         frozenset(wording["markers"]["boundary"]) | frozenset(wording["boundary_start"]),
         frozenset(wording["markers"]["nmi"]),
         tuple(frames["abi_prefixes"]),
     )
+
+
+#: What tells the builds of a crate apart: RFC 2603's disambiguator, and the hash of the mangling before it.
+_RUST_CRATE = re.compile(r"Cs[0-9A-Za-z]{1,16}_(?=[0-9])").sub
+_RUST_HASH = re.compile(r"17h[0-9a-f]{16}E$").sub
 
 
 @lru_cache(maxsize=8192)
@@ -379,6 +373,10 @@ def normalise(function: str) -> str:
     if dot > 0:
         name = name[:dot]
     name = name.removesuffix("_noprof")
+    if name.startswith("_R"):
+        name = _RUST_CRATE("C", name)
+    elif name.startswith("_ZN"):
+        name = _RUST_HASH("E", name)
     for prefix in _sets().prefixes:
         if name.startswith(prefix):
             return "sys_" + name[len(prefix) :]
@@ -421,6 +419,8 @@ class Trace:
     """The kernel (or klogd) printed it without marking guesses."""
     outermost: bool
     """It ends where the kernel's own code begins."""
+    bounded: bool = False
+    """An interrupt boundary was seen: what lies behind it did not ask for memory."""
 
     @property
     def guessed(self) -> bool:
@@ -487,6 +487,7 @@ class TraceBuilder:
             context=None,
             unmarked=unmarked,
             outermost=self.ended,
+            bounded=self.boundary >= 0,
         )
         return replace(trace, context=self._context(trace, sets))
 
@@ -499,8 +500,12 @@ class TraceBuilder:
         if self.nmi:
             return "nmi"
         names = {normalise(trace.functions[i]) for i in trace.selected()}
+        for i in range(trace.boundary):
+            if normalise(trace.functions[i]) in sets.labels:
+                names.add(normalise(trace.functions[i]))
         if names & sets.softirq:
             return "softirq"
         if names & sets.interrupt:
             return "hardirq"
-        return "process" if names & sets.process else None
+        # A system call's own function says so as well as its entry.
+        return "process" if names & sets.process or any(n.startswith("sys_") for n in names) else None

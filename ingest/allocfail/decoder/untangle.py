@@ -11,8 +11,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from allocfail.decoder.containers import EXPORT_START, Export, open_json
-from allocfail.decoder.framing import BLANKS, Frame, frame
+from allocfail.decoder.containers import EXPORT_START, Export, ObjectLines, open_json, unproven
+from allocfail.decoder.framing import BLANKS, FIRST, LAST, MIDDLE, WHOLE, Frame, frame
+from allocfail.decoder.glued import GLUED_LENGTH, unglued
+from allocfail.decoder.mail import QuotedPrintable
+from allocfail.decoder.prefixes import Prefixes
 from allocfail.decoder.records import Origin, Record
 from allocfail.decoder.wrapping import Wrapping
 
@@ -21,15 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Joiner",
+    "Line",
+    "Opener",
     "Piece",
+    "Splitter",
     "clean",
-    "join_pieces",
-    "may_be_container",
+    "exported",
+    "join_lines",
     "open_line",
     "open_text",
-    "plain_text",
-    "read_line",
-    "split_line",
+    "split_pieces",
 ]
 
 _LINE_ENDS = re.compile(r"#012|\\r\\n|\\{1,2}n|\\x0a|<[bB][rR] ?/?>|\r?\n|\r")
@@ -47,6 +51,24 @@ _INDENT = frozenset(" \t\u00a0")
 _new = tuple.__new__  # a named tuple's own constructor takes twice as long
 
 _REPEATED = re.compile(r"(?:last )?message repeated ([0-9]{1,9}) times(?:: \[ ?(.*?)\]?)?$").match
+
+
+def _goes_on(held: Record, record: Record) -> bool:
+    """Whether a piece of a line that was cut is followed by the next one."""
+    return (
+        held.part in (FIRST, MIDDLE)
+        and record.part in (MIDDLE, LAST)
+        and record.uptime in (None, held.uptime)
+        and record.host in (None, held.host)
+    )
+
+
+def _one(held: Record, record: Record) -> Record:
+    """Join two pieces of a line that was cut."""
+    blanks = held.rest[len(held.rest.rstrip(BLANKS)) :]
+    text = (held.text + blanks + record.rest).strip(BLANKS)
+    part = WHOLE if record.part == LAST else MIDDLE
+    return held._replace(text=text, raw=held.raw + "\n" + record.raw, part=part, rest=record.rest)
 
 
 class Joiner:
@@ -67,6 +89,9 @@ class Joiner:
         held = self._held
         before = self._before
         if held is not None:
+            if held.part != WHOLE and _goes_on(held, record):
+                self._held = _one(held, record)
+                return None
             if start == 0 and before >= 0:
                 framed = before > 0
                 kmsg = framed and held.origin is not None and held.origin.provenance is not None
@@ -111,125 +136,216 @@ class Joiner:
 
 
 class Piece(NamedTuple):
-    """A physical line, or what an entry of a journal export holds."""
+    """A line to be taken apart, or what an entry of a journal export or an object over several lines holds."""
 
     text: str
     offset: int
     """Where it begins, in bytes or in lines."""
-    opened: Opened | None
+    opened: Opened | None = None
     """What it is a container of."""
+    raw: str | None = None
+    """How it stands in the log, where that is something else."""
 
 
-def open_line(raw: str, offset: int) -> Piece:
-    """Open a physical line, if it is a container."""
-    opened = open_json(raw) if "{" in raw or '"' in raw else None
-    return Piece(raw, offset, opened)
+class Opener:
+    """Takes the physical lines of one log, in order, and gives its lines: containers opened, a mail's coding undone."""
+
+    def __init__(self) -> None:
+        """Begin outside of everything."""
+        self._export = Export()
+        self._object = ObjectLines()
+        self._quoted = QuotedPrintable()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the next line may go on with something that was begun."""
+        return self._export.active or self._object.active or self._quoted.active
+
+    def feed(self, line: str, offset: int) -> list[Piece]:
+        """Take one line, without its end."""
+        if not self._export.active and not line.startswith(EXPORT_START):
+            return self._plain(line, offset)
+        if self._export.feed(line, offset):
+            return []
+        # The empty line behind an entry, or something that is none.
+        found = exported(self._export)
+        if line.startswith(EXPORT_START):
+            self._export.feed(line, offset)
+        elif line:
+            found.extend(self._plain(line, offset))
+        return found
+
+    def close(self) -> list[Piece]:
+        """Take the end of the log."""
+        found: list[Piece] = []
+        for line, offset in self._object.give_up():
+            found.extend(self._decoded(line, offset))
+        held = self._quoted.close()
+        if held is not None:
+            found.append(open_line(held.text, held.offset, held.raw))
+        if self._export.active:
+            found.extend(exported(self._export))
+        return found
+
+    def _plain(self, line: str, offset: int) -> list[Piece]:
+        if self._object.active or self._object.begins(line):
+            return self._collected(line, offset)
+        return self._decoded(line, offset)
+
+    def _collected(self, line: str, offset: int) -> list[Piece]:
+        """Take a line of a JSON object that is printed over several."""
+        if not self._object.feed(line, offset):
+            return []
+        opened = self._object.opened()
+        if opened is not None:
+            return [Piece(opened.text, self._object.offset, opened)]
+        found: list[Piece] = []
+        for each, at in self._object.give_up():
+            found.extend(self._decoded(each, at))
+        return found
+
+    def _decoded(self, line: str, offset: int) -> list[Piece]:
+        """Take a line that may be a mail's in quoted-printable."""
+        if not self._quoted.active and "=" not in line:
+            return [open_line(line, offset)]
+        return [open_line(whole.text, whole.offset, whole.raw) for whole in self._quoted.feed(line, offset)]
 
 
-def _lines(text: str) -> list[str]:
-    """Return the lines of a text; an end of the last is no line behind it."""
-    lines = text.split("\n")
-    if len(lines) > 1 and not lines[-1]:
-        lines.pop()
-    return lines
+def exported(export: Export) -> list[Piece]:
+    """Return what an entry of a journal export holds, which ends here."""
+    opened = export.end()
+    return [] if opened is None else [Piece(opened.text, export.offset, opened)]
 
 
-def may_be_container(text: str) -> bool:
-    """Whether a text may hold containers: one that has neither an object nor a member of one has none."""
-    return "{" in text or '"' in text or EXPORT_START in text
-
-
-def plain_text(text: str) -> list[Piece]:
-    """Return the lines of a text without containers; their offsets count them."""
-    return [Piece(line, number, None) for number, line in enumerate(_lines(text))]
+def open_line(text: str, offset: int, raw: str | None = None) -> Piece:
+    """Open a line, if it is a container; ``raw`` is how it stood in the log, where that is something else."""
+    opened = open_json(text) if "{" in text or '"' in text else None
+    return Piece(text, offset, opened, raw)
 
 
 def open_text(text: str) -> list[Piece]:
-    """Return the lines of a text, opened; their offsets count them."""
-    export = Export()
-    exported = EXPORT_START in text
+    """Return the lines of a text, opened; their offsets count its lines."""
+    lines = text.split("\n")
+    if len(lines) > 1 and not lines[-1]:
+        lines.pop()
+    opener = Opener()
     pieces: list[Piece] = []
-    for number, line in enumerate(_lines(text)):
-        if not exported or not (export.active or line.startswith(EXPORT_START)):
-            pieces.append(open_line(line, number))
-        elif not export.feed(line, number):
-            # The empty line behind an entry, or something that is none.
-            opened = export.end()
-            if opened is not None:
-                pieces.append(Piece(opened.text, export.offset, opened))
-            if line:
-                pieces.append(open_line(line, number))
-    if export.active:
-        opened = export.end()
-        if opened is not None:
-            pieces.append(Piece(opened.text, export.offset, opened))
+    for number, line in enumerate(lines):
+        pieces.extend(opener.feed(line, number))
+    pieces.extend(opener.close())
     return pieces
 
 
-def join_pieces(pieces: list[Piece], *, may_repeat: bool) -> list[Record]:
-    """Return the records of pieces that stand one behind the other."""
+class Line(NamedTuple):
+    """A record, and where its prefix ends."""
+
+    record: Record
+    start: int
+    """The length of the prefix; -1 of what came in a container."""
+
+
+def split_pieces(pieces: list[Piece], *, carried: bool, apart: bool) -> list[Line]:
+    """Take apart pieces that stand one behind the other, or ``apart``; ``carried``: in a document's field."""
+    splitter = Splitter(carried=carried)
+    lines: list[Line] = []
+    for piece in pieces:
+        if apart:
+            splitter = Splitter(carried=carried)
+        lines.extend(splitter.split(piece))
+    return lines
+
+
+def join_lines(lines: list[Line], *, may_repeat: bool) -> list[Record]:
+    """Join what was one line."""
     joiner = Joiner()
     found: list[Record] = []
-    for piece in pieces:
-        for record, start in split_line(piece):
-            whole = joiner.feed(record, start, may_repeat=may_repeat)
-            if whole is not None:
-                found.append(whole)
+    for line in lines:
+        whole = joiner.feed(line.record, line.start, may_repeat=may_repeat)
+        if whole is not None:
+            found.append(whole)
     last = joiner.close()
     if last is not None:
         found.append(last)
     return found
 
 
-def read_line(raw: str, offset: int) -> list[tuple[Record, int]]:
-    """Make records of one physical line, each with the length of its prefix, -1 of what came in a container."""
-    return split_line(open_line(raw, offset))
+class Splitter:
+    """Makes records of the pieces of one log, each with the length of its prefix: -1 of what came in a container."""
+
+    def __init__(self, *, carried: bool = False) -> None:
+        """Begin with nothing learned. ``carried``: all of it is the text of a container that the caller opened."""
+        self._carried = carried
+        self.prefixes = Prefixes()
+
+    def split(self, piece: Piece) -> list[Line]:
+        """Make records of a piece, which may hold several lines."""
+        outer = piece.opened
+        if outer is not None and self._carried:
+            outer = unproven(outer)
+        raw = (piece.text if outer is None else outer.text).removesuffix("\r")
+        parts = _LINE_ENDS.split(raw) if _LINE_ENDS_LIKELY(raw) else [raw]
+        while len(parts) > 1 and not parts[-1].strip(BLANKS):
+            parts.pop()
+        if len(parts) == 1 and len(raw) > GLUED_LENGTH:
+            parts = unglued(parts[0])
+        first: Frame | None = None
+        found: list[Line] = []
+        for part in parts:
+            line = clean(part)
+            framed = self._framed(line)
+            record = _record(framed, part, piece.offset, first, doubtful=self.prefixes.doubtful)
+            if outer is not None:
+                prompt = first is None and framed.time is None and "login:" in line[: framed.start]
+                record = _contained(record, outer, prompt=prompt)
+            if framed.content:
+                # The text as it was cut: blanks at its ends are the line's own.
+                record = record._replace(part=framed.part, rest=line[framed.content :])
+            if piece.raw is not None and first is None:
+                record = record._replace(raw=piece.raw)
+            # A line in a container is nobody's continuation and has none; one behind another in its line is none.
+            start = -1 if outer is not None else framed.start or (0 if first is None else 1)
+            found.append(_new(Line, (record, start)))
+            if first is None:
+                first = framed
+        return found
+
+    def _framed(self, line: str) -> Frame:
+        found = self.prefixes.read(line, frame(line))
+        return found._replace(provenance=None) if self._carried and found.provenance == "kernel" else found
 
 
-def split_line(piece: Piece) -> list[tuple[Record, int]]:
-    """Make records of a piece, which may hold several lines."""
-    outer = piece.opened
-    offset = piece.offset
-    raw = piece.text if outer is None else outer.text
-    raw = raw.removesuffix("\r")
-    parts = _LINE_ENDS.split(raw) if _LINE_ENDS_LIKELY(raw) else [raw]
-    while len(parts) > 1 and not parts[-1].strip(BLANKS):
-        parts.pop()
-    first: Frame | None = None
-    pieces: list[tuple[Record, int]] = []
-    for index, part in enumerate(parts):
-        text, host, time, uptime, caller, priority, provenance, release, start = found = frame(line := clean(part))
-        if first is None:
-            first = found
-        else:
-            # The lines behind the first share its prefix.
-            host = host or first.host
-            time = time or first.time
-            uptime = uptime or first.uptime
-            caller = caller or first.caller
-            priority = first.priority if priority is None else priority
-            provenance = provenance or first.provenance
-            release = release or first.release
-        origin: Origin | None = None
-        if outer is not None:
-            if len(parts) == 1 and found.time is None and "login:" in line[:start]:
-                host = None  # a console's prompt stands in front of one line only
-            host = host or outer.host
-            time = time or outer.time
-            uptime = uptime or outer.uptime
-            caller = caller or outer.caller
-            origin = Origin(
-                outer.origin.provenance or provenance,
-                release or outer.origin.release,
-                outer.origin.priority if outer.origin.priority is not None else priority,
-                outer.origin.time,
-            )
-        elif priority is not None or release is not None:
-            origin = Origin(provenance, release, priority)
-        # A line in a container is nobody's continuation and has none; one behind another in a physical line is none.
-        own = -1 if outer is not None else start or (1 if index else 0)
-        pieces.append((_new(Record, (text, part, offset, host, time, uptime, caller, origin, 0)), own))
-    return pieces
+def _record(found: Frame, raw: str, offset: int, first: Frame | None, *, doubtful: bool) -> Record:
+    """Make a record of a line; those behind the first of a physical line share its prefix."""
+    text, host, time, uptime, caller, priority, provenance, release, _, _, _ = found
+    if first is not None:
+        host = host or first.host
+        time = time or first.time
+        uptime = uptime or first.uptime
+        caller = caller or first.caller
+        priority = first.priority if priority is None else priority
+        provenance = provenance or first.provenance
+        release = release or first.release
+    origin = None if priority is None and release is None else Origin(provenance, release, priority)
+    return _new(Record, (text, raw, offset, host, time, uptime, caller, origin, 0, doubtful, WHOLE, ""))
+
+
+def _contained(record: Record, outer: Opened, *, prompt: bool) -> Record:
+    """Complete a record by what its container says; ``prompt``: its host is that of a console's prompt."""
+    inner = record.origin or Origin()
+    origin = Origin(
+        # What the text says of itself proves nothing where something else carried it.
+        outer.origin.provenance or ("forged" if inner.provenance == "forged" else None),
+        inner.release or outer.origin.release,
+        outer.origin.priority if outer.origin.priority is not None else inner.priority,
+        outer.origin.time,
+    )
+    return record._replace(
+        host=(None if prompt else record.host) or outer.host,
+        time=record.time or outer.time,
+        uptime=record.uptime or outer.uptime,
+        caller=record.caller or outer.caller,
+        origin=origin,
+    )
 
 
 def clean(line: str) -> str:

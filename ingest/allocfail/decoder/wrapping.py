@@ -46,6 +46,11 @@ _FEW_HEX = re.compile(r"[0-9a-f]{1,6}(?: \[[^\]]*\])?$").match
 _MODULE = re.compile(r"\[[A-Za-z0-9_-]+(?:\([A-Z+-]+\))?(?: [0-9a-f]{40})?\]$").match
 _ADDRESS_END = re.compile(r"\[<[0-9a-f]{8,16}>\](?: \?)?$|^\[[0-9a-f]{8,16}\] \[[0-9a-f]{8,16}\]$").search
 _NAME_CUT = re.compile(r"(?:^|[\])] )(?:\? |\()?[A-Za-z_.][A-Za-z0-9_.$]*$").search
+#: A name cut behind its address, where no frame ends.
+_NAME_BEHIND = re.compile(r"\[<[0-9a-f]{8,16}>\] (?:\? )?[A-Za-z_.][A-Za-z0-9_.$]*$").search
+#: ARM's caller cut within its name.
+_NAME_OPEN = re.compile(r"from \[<[0-9a-f]{8,16}>\] \([A-Za-z0-9_.$]*$").search
+_NAME_CLOSED = re.compile(rf"[A-Za-z0-9_.$]*[+]{_HEX}+/{_HEX}+\)$").match
 _NAME_REST = re.compile(rf"[A-Za-z0-9_.$]*[+]{_HEX}+/{_HEX}+").match
 _KLOGD = re.compile(rf"\[[A-Za-z0-9_:.]*[+]{_HEX}+/{_HEX}+\]$").search
 _FROM = re.compile(r"\([A-Za-z0-9_.$]+(?:[+]0x[0-9a-f]+/0x[0-9a-f]+)?\)(?: from(?: \[<|$)|$)").match
@@ -104,6 +109,7 @@ class _Wording(NamedTuple):
     glued: tuple[str, ...]
     starts: tuple[str, ...]
     within: tuple[str, ...]
+    sizes: tuple[str, ...]
     killed: tuple[str, ...]
     neighbours: frozenset[str]
 
@@ -113,6 +119,16 @@ def _wording() -> _Wording:
     wraps = facts.load()["wraps"]
     lists = {name: tuple(wraps[name]) for name in _Wording._fields if name != "neighbours"}
     return _Wording(**lists, neighbours=frozenset(wraps["neighbours"]))
+
+
+def _read_on(a: str, b: str, phrases: tuple[str, ...]) -> str | None:
+    """Return what stands between two texts, nothing or a blank, where one of the phrases was cut in two; else None."""
+    tail, head = a[-24:], b[:24]
+    for joint in ("", " "):
+        both = tail + joint + head
+        if any(phrase in both and phrase not in tail and phrase not in head for phrase in phrases):
+            return joint
+    return None
 
 
 class Wrapping:
@@ -195,12 +211,14 @@ class Wrapping:
             return " "
         if b[0] == "(" and _ADDRESS_END(a) and _FROM(b):
             return " "
+        if (_ADDRESS_CUT(a) and _ADDRESS_REST(b)) or (_NAME_OPEN(a) and _NAME_CLOSED(b)):
+            return ""
         if "+0x" in a:
             return self._frame(a, b, last, framed=framed)
         if a.endswith(("+", "+0")):
             return "" if self._hard(last) and _FRAME_REST(b) else None
         if "+0x" in b:
-            if _NAME_CUT(a) and _NAME_REST(b) and self._hard(last):
+            if _NAME_REST(b) and (_NAME_BEHIND(a) or (_NAME_CUT(a) and self._hard(last))):
                 return ""
             if a == "?":
                 return " " if _SYMBOL(b) else None
@@ -266,7 +284,8 @@ class Wrapping:
             # SLUB's ends with the smallest order, SLAB's with the order.
             if _CACHE_END(a) or not (":" in b or a.endswith(":")):
                 return None
-            return " " if a.endswith((":", ",")) else self._space(a, last)
+            inner = _read_on(a, b, self._wording.sizes)
+            return inner if inner is not None else " " if a.endswith((":", ",")) else self._space(a, last)
         if a.startswith("node "):
             return " " if a.endswith(",") and ":" in b else None
         if a.startswith("oom-kill:"):

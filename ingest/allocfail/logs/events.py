@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocfail.decoder.assembly import Assembler
 from allocfail.decoder.event import decode as decode_dump
+from allocfail.decoder.event import masks
 from allocfail.decoder.options import Options
 from allocfail.decoder.said import read
 from allocfail.decoder.steps import describe
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from allocfail.decoder.assembly import Dump
     from allocfail.decoder.event import Event as Decoded
 
-__all__ = ["Decoder", "Event", "Options", "decode", "decode_bytes"]
+__all__ = ["Decoder", "Event", "Options", "TellingDecoder", "Unread", "decode", "decode_bytes"]
 
 
 class Event(NamedTuple):
@@ -31,8 +32,14 @@ class Event(NamedTuple):
 
 
 def _located(dump: Dump, options: Options) -> Event:
-    event = decode_dump(dump, options)
+    event = decode_dump(dump, options, masks(dump, options))
     return Event(dump.records[0].offset, describe(event, options), event)
+
+
+class Unread(NamedTuple):
+    """A line with the words of a header that was not read as one."""
+
+    offset: int
 
 
 class Decoder:
@@ -48,6 +55,12 @@ class Decoder:
         """Offset of the oldest line that may still become part of an event, None where there is none."""
         return self._assembler.oldest
 
+    def unread(self) -> list[Unread]:
+        """Return the lines passed since the last call that have the words of a header and were not read as one."""
+        found = [Unread(offset) for offset in self._assembler.unread]
+        self._assembler.unread.clear()
+        return found
+
     def decode(self, chunks: Iterable[bytes], offset: int = 0) -> Iterator[Event]:
         """Decode a stretch of whole lines that begins at ``offset``; give the events that it ended."""
         options = self._options
@@ -60,6 +73,29 @@ class Decoder:
         """Take the end of the log; give the events still open."""
         for dump in self._assembler.close():
             yield _located(dump, self._options)
+
+
+class TellingDecoder:
+    """A decoder that gives, beside the events, the lines that it could not read as one."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        """Begin with nothing open."""
+        self._decoder = Decoder(options)
+
+    @property
+    def oldest(self) -> int | None:
+        """Offset of the oldest line that may still become part of an event, None where there is none."""
+        return self._decoder.oldest
+
+    def decode(self, chunks: Iterable[bytes], offset: int = 0) -> Iterator[Event | Unread]:
+        """Decode a stretch of whole lines that begins at ``offset``."""
+        yield from self._decoder.decode(chunks, offset)
+        yield from self._decoder.unread()
+
+    def close(self) -> Iterator[Event | Unread]:
+        """Take the end of the log."""
+        yield from self._decoder.close()
+        yield from self._decoder.unread()
 
 
 def decode(chunks: Iterable[bytes], options: Options | None = None) -> Iterator[Event]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["enrich_line"]
 
 
+#: One of these is in every line that may hold an event: what :func:`allocfail.decoder.fill.may_hold` looks for.
+WORDS = (b"alloc", b"oom-kill", b"ill process ", b"illed process ")
+
+
 class _NotCarriedError(ValueError):
     """JSON that Python would write back as something else."""
 
@@ -55,7 +59,7 @@ def enrich_line(line: bytes, options: Options | None, complain: Callable[[str], 
 
     A line that may hold an event but is no JSON document comes back as it is, and ``complain`` is told why.
     """
-    if b"alloc" not in line and b"oom-killer" not in line:
+    if not any(word in line for word in WORDS):
         return line
     body = line.rstrip(b"\r\n")
     document: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import lzma
 import sys
 import zlib
@@ -25,6 +26,8 @@ WINDOW_LIMIT = 32 << 20
 _XZ_OVERHEAD = 2 << 20
 
 _READ = 1 << 16
+#: Bytes by which a text in UTF-16 without a mark is known.
+_SAMPLE = 256
 _GZIP = b"\x1f\x8b"
 _XZ = b"\xfd7zXZ\x00"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -64,12 +67,40 @@ def _opened(name: str, file: BinaryIO) -> Iterator[bytes]:
     source = _Source(name, file)
     head = source.peek(6)
     if head.startswith(_GZIP):
-        return _gzip(source)
+        return _utf8(_gzip(source))
     if head.startswith(_XZ):
-        return _xz(source)
+        return _utf8(_xz(source))
     if head.startswith(_ZSTD) or _skippable(head):
-        return _zstd(source)
-    return source.chunks()
+        return _utf8(_zstd(source))
+    return _utf8(source.chunks())
+
+
+def _utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Give a text in UTF-16, as Windows' shells write it, in UTF-8; any other as it is."""
+    first = next(chunks, b"")
+    coding = _utf16(first)
+    if coding is None:
+        if first:
+            yield first
+        yield from chunks
+        return
+    decoder = codecs.getincrementaldecoder(coding)("replace")
+    yield decoder.decode(first).removeprefix("\ufeff").encode("utf-8", "replace")
+    for chunk in chunks:
+        yield decoder.decode(chunk).encode("utf-8", "replace")
+
+
+def _utf16(head: bytes) -> str | None:
+    """Return which kind of UTF-16 a text is in: by its mark, or by the NULs between its letters."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16-le" if head.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
+    sample = head[:_SAMPLE]
+    if len(sample) < 8:
+        return None
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    if odd * 10 > len(sample) * 4 and not even:
+        return "utf-16-le"
+    return "utf-16-be" if even * 10 > len(sample) * 4 and not odd else None
 
 
 def _skippable(head: bytes) -> bool:

@@ -17,7 +17,7 @@ from stringzilla import find
 from allocfail.decoder.containers import EXPORT_START, Export
 from allocfail.decoder.framing import frame
 from allocfail.decoder.records import Origin, Record
-from allocfail.decoder.untangle import Joiner, Piece, read_line, split_line
+from allocfail.decoder.untangle import Joiner, Line, Opener, Piece, Splitter, exported
 from allocfail.logs.inputs import open_input
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _BLOCK = 1 << 16
 _CLEAN = bytes(
     byte for byte in range(256) if byte in b"\t\n\r" or (0x20 <= byte != 0x7F and byte not in b"\xc2\xe2\xe3\xef")
 )
-#: What :func:`read_line` reads otherwise than :func:`_plain`: written line ends and tabs, escapes, HTML.
+#: What :class:`Opener` reads otherwise than :func:`_plain`: written line ends and tabs, escapes, HTML.
 #: A line without any of these, and of what :func:`_dirty` adds, is read the same by both, whatever stands around it.
 _DIRTY = (b"#01", b"#033", b"\\n", b"\\x0", b"<br", b"<BR", b"<Br", b"<bR", b"&lt;", b"&gt;", b"&nbsp;")
 #: Quote signs, and a member of a JSON object on a line of its own.
@@ -110,33 +110,41 @@ def _pieces(chunks: Iterable[bytes], offset: int) -> Iterator[tuple[Iterable[tup
     The length is -1 of what came in a container. Which of the readers takes a block is a matter of speed alone.
     """
     export = _ByteExport()
+    opener = Opener()
+    splitter = Splitter()
     for block, base in _blocks(chunks, offset):
         if export.active or _EXPORT_START in block:
-            yield _exported(export, block, base), True
-        elif _dirty(block):
-            yield _untangled(block, base), True
+            yield _split(splitter, _exported(export, opener, block, base)), True
+        elif opener.busy or _dirty(block):
+            yield _split(splitter, _opened(opener, block, base)), True
         else:
-            yield _plain(block, base), b" repeated " in block
-    if export.active and (opened := export.end()):
-        yield split_line(Piece(opened.text, export.offset, opened)), True
+            yield _plain(splitter, block, base), b" repeated " in block
+    last = opener.close()
+    yield _split(splitter, [*last, *exported(export)] if export.active else last), True
 
 
-def _exported(export: _ByteExport, block: bytes, offset: int) -> Iterator[tuple[Record, int]]:
-    """Read a block in which a journal export begins or goes on."""
+def _split(splitter: Splitter, pieces: Iterable[Piece]) -> Iterator[Line]:
+    for piece in pieces:
+        yield from splitter.split(piece)
+
+
+def _exported(export: _ByteExport, opener: Opener, block: bytes, offset: int) -> Iterator[Piece]:
+    """Open a block in which a journal export begins or goes on."""
     for line in block.split(b"\n"):
         if not export.active and not line.startswith(_EXPORT_START):
-            yield from read_line(line.decode("utf-8", "replace"), offset)
+            yield from opener.feed(line.decode("utf-8", "replace"), offset)
         elif not export.feed_bytes(line, offset):
             # The empty line behind an entry, or something that is none.
-            if opened := export.end():
-                yield from split_line(Piece(opened.text, export.offset, opened))
+            yield from exported(export)
             if line:
-                yield from read_line(line.decode("utf-8", "replace"), offset)
+                yield from opener.feed(line.decode("utf-8", "replace"), offset)
         offset += len(line) + 1
 
 
 def _dirty(block: bytes) -> bool:
     """Say whether a block has to be read line by line with care: always where one of its lines alone has to."""
+    if block.endswith(b"=") or find(block, b"=\n") >= 0 or find(block, b"=3D") >= 0:
+        return True  # a mail in quoted-printable
     if block.translate(None, _CLEAN) or block.lstrip(b" \t")[:1] in {b">", b"|", b'"'}:
         return True
     if b"\r" in block and block.count(b"\r") != block.count(b"\r\n") + block.endswith(b"\r"):
@@ -149,26 +157,34 @@ def _dirty(block: bytes) -> bool:
     return (find(block, b"\n ") >= 0 or find(block, b"\n\t") >= 0) and _MARKED_INDENTED(block) is not None
 
 
-def _plain(block: bytes, offset: int) -> list[tuple[Record, int]]:
+def _plain(splitter: Splitter, block: bytes, offset: int) -> list[tuple[Record, int]]:
     """Read a block of lines that need nothing but decoding and their prefix taken off."""
-    found = []
+    prefixes = splitter.prefixes
+    found: list[tuple[Record, int]] = []
     whole = block.decode("utf-8", "replace")
     sizes = None
     if "\r" in whole or not block.isascii():
         sizes = [len(line) for line in block.split(b"\n")]
         whole = whole.replace("\r\n", "\n").removesuffix("\r")
     for index, raw in enumerate(whole.split("\n")):
-        text, host, time, uptime, caller, priority, provenance, release, start = frame(raw)
-        origin = None if priority is None and release is None else Origin(provenance, release, priority)
-        found.append((_new(Record, (text, raw, offset, host, time, uptime, caller, origin, 0)), start))
+        line = frame(raw)
+        text = line[0]
+        if prefixes.active or line[9] or "alloc" in text or "oom-kill" in text or " memory: Kill" in text:
+            found += splitter.split(Piece(raw, offset))
+        else:
+            _, host, time, uptime, caller, priority, provenance, release, start, _, _ = line
+            origin = None if priority is None and release is None else Origin(provenance, release, priority)
+            found.append(
+                (_new(Record, (text, raw, offset, host, time, uptime, caller, origin, 0, False, "", "")), start)
+            )
         offset += (len(raw) if sizes is None else sizes[index]) + 1
     return found
 
 
-def _untangled(block: bytes, offset: int) -> Iterator[tuple[Record, int]]:
-    """Read a block of lines of any kind."""
+def _opened(opener: Opener, block: bytes, offset: int) -> Iterator[Piece]:
+    """Open a block of lines of any kind."""
     for line in block.split(b"\n"):
-        yield from read_line(line.decode("utf-8", "replace"), offset)
+        yield from opener.feed(line.decode("utf-8", "replace"), offset)
         offset += len(line) + 1
 
 

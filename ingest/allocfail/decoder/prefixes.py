@@ -1,0 +1,318 @@
+"""Prefixes that nobody listed: what stands before a process name, learned from the header of a dump.
+
+A header's own words are certain (``: page allocation failure: order:``). What stands before the process name is a
+prefix, whatever it is, and the further lines of the dump have one of the same shape: digits where it has digits, words
+where it has words, the same punctuation. The prefixes that :mod:`allocfail.decoder.framing` knows are taken off as
+well: they say something (time, host, caller), an unknown one only has to go.
+
+A process name is never invented. Where prefix and name cannot be told apart the name is left out; the banner may say
+it. Where nothing but the header's words speaks for a header, the line is doubtful: it counts only with a body behind.
+"""
+
+from __future__ import annotations
+
+import re
+
+from allocfail.decoder.framing import BLANKS, Frame, frame
+from allocfail.decoder.header import is_comm
+
+__all__ = ["Prefixes", "has_words"]
+
+#: Lines behind a header in which its prefix is looked for, and how many in a row may be without it.
+_LINES = 400
+_MISSES = 8
+#: Places within one line where a known prefix is looked for.
+_TRIES = 64
+#: An unknown prefix has at most as many characters.
+_LONGEST = 400
+
+_WORDS = re.compile(
+    r": page allocation (?:failure[:.](?: order:| *$)|stalls for )|: vmalloc(?: error: size |: allocation failure)"
+    r"| invoked oom-killer:"
+).search
+_SAID = re.compile(
+    r"page allocation (?:failure(?:[:.] ?order:[0-9]|[:.]?[\x00-\x20]*$)|stalls for [0-9])"
+    r"|invoked oom-killer(?:: gfp_mask=0|:?$)|vmalloc error: size [0-9]"
+).search
+#: What the kernel prints without a process name in front.
+_NAMELESS = re.compile(
+    r"SL[AU]B: Unable to allocate memory on |vmap allocation for size [0-9]|vmalloc: allocation failure[:,] "
+    r"|vmalloc_node_range for size [0-9]|Out of memory(?: \([^)]*\))?: Kill(?:ed)? process [0-9]"
+    r"|Memory cgroup out of memory: Kill(?:ed)? process [0-9]|oom-kill:constraint="
+    r"|warn_alloc(?:_failed)?: [0-9]+ callbacks"
+).search
+_BODY = re.compile(
+    r"CPU: [0-9]+ (?:UID: [0-9]+ )?PID: [0-9]+ Comm: |Pid: [0-9]+, comm: |Call [Tt]race:|Backtrace:"
+    r"|Hardware name: |Mem-[Ii]nfo:"
+).search
+_CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}").search
+#: What people and web pages put in front of a line.
+_MARKUP = re.compile(r"(?:[*`\"'_~•·●◦-]|#+ |[+] |<[a-z][a-z0-9]*>|[0-9]+[.):]? |[\x00-\x20])+").match
+#: Words of a prefix: ``key=value``, ``name |``, ``12:``; never a sentence.
+_LOGFMT = re.compile(r"(?:[A-Za-z0-9_.-]+=(?:\"[^\"]*\"|[^\x00-\x20\"]*)[\x00-\x20]+)*[A-Za-z0-9_.-]+=\"$").match
+_NAMED = re.compile(r"[A-Za-z0-9_./-]+(?:\[[0-9]+\])?[\x00-\x20]*[|>]+[\x00-\x20]*$").match
+_NUMBER = re.compile(r"[\x00-\x20]*[0-9]+[.):|]?[\x00-\x20]*$").match
+_STRUCTURE = re.compile(r"(?:[|>\]]|=\"|\t)[\x00-\x20]*$").search
+_TAIL = re.compile(r"[^\x00-\x20|>\]\"=]+$").search
+_SYSLOG_TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,31}(?:\[[0-9]{1,10}\])?: ").match
+_KERNEL_TAG = re.compile(r"kernel(?:\[[^\]\x00-\x20]{0,16}\])?:").match
+_LAST_WORD = re.compile(r"(?:^|[\x00-\x20])([0-9A-Za-z][0-9A-Za-z._-]*)[\x00-\x20]+$").search
+_START = re.compile(r"(?<![A-Za-z0-9])[\[<0-9A-Za-z]").search
+#: Source code that holds a header's words.
+_CODE = re.compile(r"\"|/\*|//").search
+_CLOSING = re.compile(r"[*`\"'_~]+$|</[a-z][a-z0-9]*>$").search
+
+
+def has_words(text: str) -> bool:
+    """Whether a text has the words of a header, whatever stands around them; printf's formats have not."""
+    return _SAID(text) is not None or _NAMELESS(text) is not None
+
+
+def _shape(text: str) -> str:
+    """Return what kind of characters stand in a text: ``0`` for a number, ``a`` for another word, the rest as it is."""
+    shape = ""
+    at = 0
+    while at < len(text):
+        c = text[at]
+        at += 1
+        if c <= " ":
+            continue
+        if not _in_word(c):
+            shape += c
+            continue
+        digits = "0" <= c <= "9"
+        while at < len(text) and _in_word(text[at]):
+            digits = digits and "0" <= text[at] <= "9"
+            at += 1
+        shape += "0" if digits else "a"
+    return shape
+
+
+def _in_word(c: str) -> bool:
+    return "0" <= c <= "9" or "A" <= c <= "Z" or "a" <= c <= "z" or c == "_" or c > "\x7f"
+
+
+def _match(shape: str, line: str) -> int:
+    """Return where a prefix of a shape ends in a line, -1 where the line does not begin with one."""
+    at = 0
+    for wanted in shape:
+        while at < len(line) and line[at] <= " ":
+            at += 1
+        if at == len(line):
+            return -1
+        c = line[at]
+        at += 1
+        if wanted not in ("0", "a"):
+            if c != wanted:
+                return -1
+            continue
+        if not _in_word(c):
+            return -1
+        digits = "0" <= c <= "9"
+        while at < len(line) and _in_word(line[at]):
+            digits = digits and "0" <= line[at] <= "9"
+            at += 1
+        if wanted == "0" and not digits:
+            return -1
+    return at
+
+
+def _is_name(lead: str) -> bool:
+    """Whether what stands before a header's words can be nothing but a process name."""
+    m = _MARKUP(lead)
+    return is_comm(lead) and (m is None or m.end() == 0)
+
+
+def _is_log(junk: str) -> bool:
+    """Whether a text in front of a line is what a log writes there, rather than a sentence."""
+    return bool(_CLOCK(junk) or _LOGFMT(junk) or _NAMED(junk) or _NUMBER(junk))
+
+
+class Prefixes:
+    """Takes unknown prefixes off the lines of one log, one after the other."""
+
+    def __init__(self) -> None:
+        """Begin with nothing learned."""
+        self._front = ""
+        """The shape of what stands in front of all that is known."""
+        self._lead = ""
+        """What stood before the words of a header where prefix and name could not be told apart."""
+        self._left = 0
+        self._missed = 0
+        self.active = False
+        """Something is learned, or about to be: every line has to be shown."""
+        self.doubtful = False
+        """The line read last is a header only if a body follows."""
+
+    def read(self, line: str, found: Frame) -> Frame:
+        """Return a line taken apart; ``found`` is what framing made of it."""
+        self.doubtful = False
+        text = found.text
+        if "alloc" in text or "oom-kill" in text or " memory: Kill" in text:
+            header = self._header(line, found)
+            if header is not None:
+                return header
+        return self._further(line, found) if self.active else found
+
+    # -- a header ------------------------------------------------------------------------------------------------------
+
+    def _header(self, line: str, found: Frame) -> Frame | None:
+        text = found.text
+        words = _WORDS(text)
+        if words is None:
+            return self._nameless(line, found)
+        lead = text[: words.start()]
+        learned = self._learned(line, found)
+        if learned is not None:
+            return learned
+        if found.start > 0:
+            if found.host is not None and (tag := self._tag(line, found)) and is_comm(lead[tag:]):
+                # A user's own line, as logger(1) writes it.
+                return found._replace(text=text[tag:], start=found.start + tag)
+            if is_comm(lead):
+                return found
+        elif _is_name(lead):
+            self._await(lead if " " in lead else "")
+            self.doubtful = _CODE(lead) is not None
+            return found
+        return self._inner(line, found) or self._unknown(found, lead, words.start())
+
+    def _learned(self, line: str, found: Frame) -> Frame | None:
+        """Return a header behind the prefix that an earlier line had."""
+        end = _match(self._front, line) if self._front else -1
+        if end < 0:
+            return None
+        inner = _behind(line[:end], frame(line[end:]), found)
+        words = _WORDS(inner.text)
+        return _closed(inner) if words is not None and is_comm(inner.text[: words.start()]) else None
+
+    def _nameless(self, line: str, found: Frame) -> Frame | None:
+        """Return a line of the kernel's without a name in front, behind an unknown prefix."""
+        m = _NAMELESS(found.text)
+        if m is None or m.start() == 0:
+            return None
+        inner = self._inner(line, found)
+        if inner is not None:
+            return inner
+        junk = found.text[: m.start()]
+        mark = _MARKUP(junk)
+        if _is_log(junk) or (mark is not None and mark.end() == len(junk)):
+            self._learn(junk)
+            return _closed(found._replace(text=found.text[m.start() :], start=found.start + m.start()))
+        return None
+
+    @staticmethod
+    def _tag(line: str, found: Frame) -> int:
+        """Return the length of a tag of syslog's in the text, where none was taken with the prefix."""
+        if line[: found.start].rstrip(BLANKS)[-1:] in (":", "]"):
+            return 0
+        m = _SYSLOG_TAG(found.text)
+        return 0 if m is None else m.end()
+
+    def _inner(self, line: str, found: Frame) -> Frame | None:
+        """Return a header whose known prefix has something else in front."""
+        at = found.start
+        for _ in range(_TRIES):
+            start = _START(line, at + 1)
+            if start is None or start.start() > _LONGEST:
+                break
+            at = start.start()
+            inner = frame(line[at:])
+            if inner.start == 0:
+                continue
+            words = _WORDS(inner.text)
+            if words is None or not is_comm(inner.text[: words.start()]):
+                m = _NAMELESS(inner.text)
+                if m is None or m.start() > 0:
+                    continue
+            junk = line[:at]
+            weak = inner.uptime is None and inner.time is None
+            if weak and not _is_log(junk):
+                continue
+            self._learn(junk)
+            return _closed(_behind(junk, inner, found))
+        return None
+
+    def _unknown(self, found: Frame, lead: str, words: int) -> Frame | None:
+        """Return a header behind a prefix of which nothing is known."""
+        if len(lead) > _LONGEST:
+            return None
+        mark = _MARKUP(lead)
+        at = 0 if mark is None else mark.end()
+        if at and _is_name(lead[at:]):
+            # Text that somebody quotes, until a body shows that it is a log.
+            self._learn(lead[:at])
+            self.doubtful = _NUMBER(lead[:at]) is None
+            return _closed(found._replace(text=found.text[at:], start=found.start + at))
+        tail = _TAIL(lead)
+        junk = lead if tail is None else lead[: tail.start()]
+        if _is_log(junk) and tail is not None and _STRUCTURE(junk) and _is_name(tail[0]):
+            self._learn(junk)
+            return _closed(found._replace(text=found.text[len(junk) :], start=found.start + len(junk)))
+        self.doubtful = not _CLOCK(lead)
+        self._await(lead)
+        return _closed(found._replace(text=found.text[words:], start=found.start + words))
+
+    def _learn(self, junk: str) -> None:
+        self._front = _shape(junk)
+        self._lead = ""
+        self._left, self._missed = _LINES, 0
+        self.active = self._front != ""
+
+    def _await(self, lead: str) -> None:
+        """Look for the prefix in the lines that follow."""
+        if self._front == "" or lead:
+            self._front = ""
+            self._lead = lead
+            self._left, self._missed = _LINES, 0
+            self.active = lead != ""
+
+    # -- the lines behind it -------------------------------------------------------------------------------------------
+
+    def _further(self, line: str, found: Frame) -> Frame:
+        self._left -= 1
+        if self._left < 0 or self._missed > (0 if self._front == "0" else _MISSES):
+            self.active = False
+            return found
+        if self._front == "":
+            return self._first(line, found)
+        end = _match(self._front, line)
+        if end < 0:
+            self._missed += 1
+            return found
+        self._missed = 0
+        return _closed(_behind(line[:end], frame(line[end:]), found))
+
+    def _first(self, line: str, found: Frame) -> Frame:
+        """Learn from a line of the body, whose own beginning is certain, what stood before a header's name."""
+        self._missed += 1
+        m = _BODY(line)
+        if m is None or found.start > 0:
+            return found
+        shape = _shape(line[: m.start()])
+        if shape == "" or _match(shape, self._lead) < 0:
+            return found
+        self._learn(line[: m.start()])
+        return _behind(line[: m.start()], frame(line[m.start() :]), found)
+
+
+def _behind(junk: str, inner: Frame, outer: Frame) -> Frame:
+    """Return a line without what stood before its known prefix, and with what that says.
+
+    ``outer`` is the line as framing reads it from its beginning.
+    """
+    host, time = inner.host or outer.host, inner.time or outer.time
+    if host is None and _CLOCK(junk):
+        m = _LAST_WORD(junk)
+        if m is not None and not _CLOCK(m[1]):
+            host = m[1]
+            time = time or junk[: m.start()].strip(BLANKS)
+    content = inner.content + len(junk) if inner.content else 0
+    proof = None if inner.provenance == "kernel" else inner.provenance
+    return inner._replace(host=host, time=time, provenance=proof, start=inner.start + len(junk), content=content)
+
+
+def _closed(found: Frame) -> Frame:
+    """Return a line without what closes the quotes or tags that opened in front of it."""
+    m = _CLOSING(found.text)
+    return found if m is None else found._replace(text=found.text[: m.start()].rstrip(BLANKS))

@@ -1,0 +1,156 @@
+"""Prefixes that nobody listed: a dump reads the same behind any of them, and prose about one stays silent."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from allocfail.decoder.enrich import enrich
+from dumpgen import KERNELS, reports
+from dumpgen.compare import dump_differences
+from invariants import documents
+
+Prefix = Callable[[int], str]
+
+#: Behind these stands something that framing knows: printk's time, a tag, a date.
+BEFORE_KNOWN: dict[str, Prefix] = {
+    "compose": lambda n: f"klog-1  | [ 12.{n:06d}] ",
+    "line number": lambda n: f"{n + 5}: [ 12.{n:06d}] ",
+    "line number, tab": lambda n: f"{n + 5}\t[ 12.{n:06d}] ",
+    "glog": lambda n: f"I1125 10:00:{n % 60:02d}.000000       1 kmsg: [ 12.{n:06d}] ",
+    "pipe to logger": lambda n: f"<13>[{n}] klogd> [ 12.{n:06d}] ",
+    "local month": lambda n: f"Okt 31 10:{n // 60:02d}:{n % 60:02d} h1 kernel: ",
+    "French": lambda n: f"févr. 03 10:{n // 60:02d}:{n % 60:02d} h1 kernel: ",
+    "Chinese": lambda n: f"12月 18 10:{n // 60:02d}:{n % 60:02d} h1 kernel: [ 12.{n:06d}] ",
+    "no such month": lambda n: f"xyz 18 10:{n // 60:02d}:{n % 60:02d} h1 kernel: ",
+    "host taken out": lambda n: f"Jan  4 10:{n // 60:02d}:{n % 60:02d} <host> kernel: [ 12.{n:06d}] ",
+    "host in brackets": lambda n: f"Jan  4 10:{n // 60:02d}:{n % 60:02d} [redacted] kernel: [ 12.{n:06d}] ",
+    "seconds": lambda n: f"[{n}s] [ 12.{n:06d}] ",
+    "printk seconds": lambda n: f"[ 12.{n:06d}s] ",
+    "HiSilicon": lambda n: f"Jan  4 10:{n // 60:02d}:00 h1 kernel: [pid:7,cpu3,init]",
+    "kernel twice": lambda n: f"Jan  4 10:{n // 60:02d}:00 h1 kernel: : ",
+    "bullet": lambda n: f"• [ 12.{n:06d}] ",
+    "dash": lambda n: f"- [ 12.{n:06d}] ",
+    "hash": lambda n: f"# [ 12.{n:06d}] ",
+    "quotation mark": lambda n: f'"[ 12.{n:06d}] ',
+    "paragraph": lambda n: f"<p>[ 12.{n:06d}] ",
+}
+#: Nothing that is known stands in them: the shape of the lines behind the header decides.
+WITHOUT: dict[str, Prefix] = {
+    "slashes": lambda n: f"2026/03/04 05:06:{n % 60:02d} node7 kmsg ",
+    "brackets": lambda n: f"[node7/kern.warn/{n}] ",
+    "level": lambda n: f"WARN {n} node7 ",
+    "words": lambda n: f"klog node7 stage2 {n} ",
+    "braces": lambda n: f"{{1}} klog({n}) ",
+    "semicolons": lambda n: f"2026-03-04;05:06:{n % 60:02d};node7;kern;",
+}
+CLOSED: dict[str, tuple[Prefix, str]] = {
+    "logfmt": (lambda n: f'time="2026-03-04T05:06:{n % 60:02d}Z" level=warning msg="[ 12.{n:06d}] ', '"'),
+    "CSV": (lambda n: f'"[ 12.{n:06d}] ', '"'),
+    "paragraphs": (lambda n: f"<p>[ 12.{n:06d}] ", "</p>"),
+    "bold": (lambda n: f"**[ 12.{n:06d}] ", "**"),
+}
+
+
+def shipped(seed: int, before: Prefix, behind: str = "") -> list[str]:
+    """Say how what is decoded behind a prefix differs from the truth."""
+    rng = random.Random(seed)
+    kernel = rng.choice([kernel for kernel in KERNELS if kernel.at_least("3.10")])
+    dump = reports.write(rng, kernel, "page", reports.Settings())
+    lines = [line for record in dump.records for line in record.text.split("\n")]
+    text = "".join(f"{before(number)}{line}{behind}\n" for number, line in enumerate(lines))
+    return dump_differences(dump, documents(text.encode()))
+
+
+@pytest.mark.parametrize("name", BEFORE_KNOWN)
+def test_something_in_front_of_a_known_prefix(name: str) -> None:
+    for seed in range(8):
+        assert shipped(seed, BEFORE_KNOWN[name]) == [], seed
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_prefix_of_which_nothing_is_known(name: str) -> None:
+    # What stands before the first line whose own beginning is certain (the banner) is not known to belong to it.
+    lost = ("#0 allocfail.suppressed", "#0 allocfail.cpuset", "#0 allocfail.mems_allowed")
+    for seed in range(8):
+        assert [line for line in shipped(seed, WITHOUT[name]) if not line.startswith(lost)] == [], seed
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_what_opens_in_front_and_closes_behind(name: str) -> None:
+    before, behind = CLOSED[name]
+    for seed in range(8):
+        assert shipped(seed, before, behind) == [], seed
+
+
+HEADER = "app: page allocation failure: order:2, mode:0xcc0(GFP_KERNEL), nodemask=(null),cpuset=/,mems_allowed=0"
+
+
+@pytest.mark.parametrize("prefix", {**BEFORE_KNOWN, **{name: before for name, (before, _) in CLOSED.items()}}.values())
+def test_a_header_alone(prefix: Prefix) -> None:
+    (document,) = documents((prefix(3) + HEADER + "\n").encode())
+    assert document["process"]["name"] == "app"
+    assert document["message"] == HEADER
+    made = enrich({"message": prefix(3) + HEADER})
+    assert made is not None
+    assert made["process"]["name"] == "app"
+
+
+@pytest.mark.parametrize("prefix", ["2026/03/04 05:06:07 node7 kmsg ", "05:06:07 node7 some thing "])
+def test_a_name_is_not_invented(prefix: str) -> None:
+    (document,) = documents((prefix + HEADER + "\n").encode())
+    assert "name" not in document.get("process", {})
+    assert document["message"] == HEADER.removeprefix("app: ")
+    assert document["allocfail"]["task_unclear"] is True
+    assert document["allocfail"]["fingerprint"]["text"].endswith("|comm=_")
+    banner = f"{prefix}CPU: 1 PID: 9 Comm: app Not tainted 5.4.0 #1\n"
+    (document,) = documents((prefix + HEADER + "\n" + banner).encode())
+    assert document["process"] == {"name": "app", "pid": 9}
+    assert document["message"] == HEADER
+
+
+def test_a_user_s_tag_is_no_part_of_a_name() -> None:
+    for tag in ("root: ", "root[123]: ", "my-app: "):
+        (document,) = documents(f"Mar  4 05:06:07 node7 {tag}{HEADER}\n".encode())
+        assert document["process"]["name"] == "app"
+        assert document["host"]["hostname"] == "node7"
+
+
+def test_a_line_quoted_in_front_of_its_log_is_the_same_event() -> None:
+    line = "[ 12.345678] " + HEADER
+    banner = "[ 12.345699] CPU: 1 PID: 9 Comm: app Not tainted 5.4.0 #1"
+    log = f"it says\n\n**{line}**\n\nand in full\n\n**{line}**\n{banner}\n"
+    (document,) = documents(log.encode())
+    assert document["process"]["pid"] == 9
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"I can see in the log {HEADER}",
+        f"- {HEADER}",
+        f"`{HEADER}`",
+        f"Subject: Re: [PATCH] mm: {HEADER}",
+        f"Bug 471112 - report of {HEADER}",
+        f"the log says kernel: {HEADER}",
+        f"h1 monit[12]: content match: {HEADER}",
+        f'printk("{HEADER}")',
+        f"/* {HEADER} */",
+        f"+ {HEADER}",
+    ],
+)
+def test_near_misses_without_a_body(line: str) -> None:
+    assert documents(line.encode()) == []
+    assert enrich({"message": line}) is None
+
+
+def test_a_doubtful_header_counts_with_its_body() -> None:
+    body = "CPU: 1 PID: 9 Comm: app Not tainted 5.4.0 #1\nCall Trace:\n dump_stack+0x1/0x2\n warn_alloc+0x1/0x2\n"
+    for mark in ("**", "- ", "`", "> * "):
+        (document,) = documents(f"{mark}{HEADER}\n{body}".encode())
+        assert document["process"] == {"name": "app", "pid": 9}
+    # Another task's body makes no header of it; its own lost header is another event.
+    found = documents(f"- {HEADER}\n{body.replace('Comm: app', 'Comm: other')}".encode())
+    assert [document["allocfail"]["incomplete_reason"] for document in found] == ["no header"]
