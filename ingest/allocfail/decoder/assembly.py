@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocfail import facts
 from allocfail.decoder.banner import Banner, parse_banner
 from allocfail.decoder.header import Header, continue_header, parse_header
-from allocfail.decoder.memory import MemoryBuilder, is_memory_line, starts_memory
+from allocfail.decoder.memory import MemoryBuilder, field_kb, is_memory_line, starts_memory
 from allocfail.decoder.trace import (
     Frame,
     TraceBuilder,
@@ -38,6 +38,8 @@ _PATIENCE = 400
 _PATIENCE_BODY = 60
 #: The same, behind the line that ends Mem-Info in most releases.
 _PATIENCE_TAIL = 4
+#: How many lines behind an event may say what came of it.
+_AFTER = 20
 #: Slab reports are three lines or a few more.
 _PATIENCE_SLAB = 40
 #: The same, counted over the records of all streams (a log of many hosts may not come back to one for long): by
@@ -77,6 +79,8 @@ class OomLines:
     victim: str | None = None
     victim_pid: int | None = None
     memcg: str | None = None
+    limit_kb: int | None = None
+    """The limit that a memory cgroup had reached."""
     task_memcg: str | None = None
     score_adj: int | None = None
     nodemask: str | None = None
@@ -123,6 +127,12 @@ class Dump:
     limit: str | None = None
     """Why no more than the header was looked at."""
     follows: Dump | None = None
+    verdict: dict[str, Any] | None = None
+    """Of the document that was made of it: a slab report that follows it has the same."""
+    after: str | None = None
+    """A line behind it that says what came of it."""
+    ended: bool = False
+    """It is whole: nothing more belongs to it, but what comes next may say what came of it."""
     closed: bool = False
     last: int = 0
     chars: int = 0
@@ -147,6 +157,7 @@ class _Words(NamedTuple):
     report: tuple[str, ...]
     start: tuple[str, ...]
     noise: tuple[str, ...]
+    failed: tuple[str, ...]
     lost: tuple[tuple[str, str], ...]
 
 
@@ -157,6 +168,7 @@ def _words() -> _Words:
         tuple(wording["report_start"]),
         tuple(wording["trace_start"]),
         tuple(wording["noise_start"]),
+        tuple(wording["failed"]),
         tuple((before, after) for before, after in wording["lost"]),
     )
 
@@ -401,6 +413,8 @@ class Assembler:
         for other in self._streams.values():
             if other.host == stream.host:
                 for dump in other.open:
+                    if dump.ended:
+                        continue
                     dump.missed = (dump.missed or 0) + lost
                     dump.take(record)
         return True
@@ -569,6 +583,9 @@ class Assembler:
         return True
 
     def _other(self, stream: _Stream, target: Dump, record: Record, text: str) -> None:
+        if target.ended:
+            self._after(stream, target, text)
+            return
         memory = target.memory.memory
         if memory.started:
             if is_memory_line(text):
@@ -589,8 +606,24 @@ class Assembler:
             if "illed process " in text or text.startswith(_KILLED):
                 target.sealed = True
             return
-        if memory.whole and target.kind != "oom_kill" and stream.count - target.last > _PATIENCE_TAIL:
-            self._close(stream, target)
+        if target.kind == "oom_kill":
+            return
+        if memory.whole and stream.count - target.last > _PATIENCE_TAIL:
+            target.ended = True
+            if stream.target is target:
+                stream.target = None
+        self._after(stream, target, text)
+
+    def _after(self, stream: _Stream, target: Dump, text: str) -> None:
+        """Keep the first line of a driver in the event's trace that says that something failed for want of memory."""
+        silent = stream.count - target.last
+        if silent > _AFTER:
+            if target.ended:
+                self._close(stream, target)
+        elif target.after is None and target.traced and any(word in text for word in _words().failed):
+            said = text.lower()
+            if any(f.module is not None and f.module.lower() in said for f in target.trace.frames):
+                target.after = text
 
     def _cpuset(self, stream: _Stream, record: Record, text: str) -> bool:
         """Take the cpuset line of 4.11 to 4.20, whole or in the pieces it was printed in."""
@@ -687,11 +720,17 @@ class Assembler:
                 if digits.removeprefix("-").isdigit() and digits.isascii() and len(digits) < 6:
                     oom.score_adj = int(digits)
             return True
+        if text.startswith("memory: usage "):
+            oom.constraint = oom.constraint or "CONSTRAINT_MEMCG"
+            oom.limit_kb = field_kb(text, " limit ")
+            return True
+        if text.startswith("Memory cgroup stats for ") and text.endswith(":"):
+            oom.memcg = oom.memcg or text[24:-1]
+            return True
         return text.startswith(
             (
                 "[",
                 "Tasks state",
-                "memory: usage",
                 "memory+swap: usage",
                 "swap: usage",
                 "kmem: usage",

@@ -10,6 +10,8 @@ from allocfail import facts
 from allocfail.decoder import gfp, knowledge, times
 from allocfail.decoder.fingerprint import NOTHING_KEPT, Kept, fingerprint, keep
 from allocfail.decoder.options import Options
+from allocfail.decoder.trace import normalise
+from allocfail.decoder.verdict import Case, judge
 
 if TYPE_CHECKING:
     from allocfail.decoder.assembly import Dump
@@ -21,6 +23,8 @@ __all__ = ["Options", "build", "explain"]
 
 #: What a signed 64-bit field of an index holds.
 _LONG = 2**63 - 1
+#: What the kernel says where addresses, not memory, are missing (mm/vmalloc.c).
+_NO_ADDRESSES = ("use vmalloc=", "Address range restricted")
 #: Orders above this are no order of any kernel; they are kept as text.
 _MOST_ORDER = 63
 
@@ -244,19 +248,21 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
     source = None
     if kind == "vmalloc_allocation_failure":
         source = header if header is not None and header.reason is not None else dump.precursor
-    pages = None
     if order is not None:
         if order > _MOST_ORDER:
             own["order_text"] = str(order)
         else:
             own["order"] = order
             if 0 <= order < _MOST_ORDER:
-                pages = own["pages"] = 1 << order
+                own["pages"] = 1 << order
     if header is not None and header.stalled_ms is not None:
         _whole(own, "stalled_ms", str(header.stalled_ms))
     if source is not None:
         vmalloc: dict[str, Any] = {}
         _whole(vmalloc, "bytes", source.size)
+        if source.reason == "failed to allocate pages":
+            # What this line prints as the size is what had been obtained by then (mm/vmalloc.c, 5.12 and later).
+            _whole(vmalloc, "allocated_bytes", source.size)
         _whole(vmalloc, "allocated_bytes", source.allocated)
         if source.reason is not None:
             vmalloc["reason"] = source.reason
@@ -276,6 +282,8 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
             killed["victim_pid"] = oom.victim_pid
         if oom.memcg is not None:
             killed["memcg"] = oom.memcg
+        if oom.limit_kb is not None:
+            killed["limit_kb"] = oom.limit_kb
         if oom.task_memcg is not None:
             killed["task_memcg"] = oom.task_memcg
         score = oom.score_adj if oom.score_adj is not None else (header.score_adj if header is not None else None)
@@ -342,10 +350,10 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
     own["provenance"] = (origin.provenance if origin is not None else None) or "plausible"
 
     _identify(doc, own, dump, kept=kept, subsystem=subsystem, name=mask.name if mask is not None else None)
-    _advise(doc, own, pages, options.kb_url)
     follows = _follows(dump, mask, release, options)
     if follows is not None:
         own["follows"] = follows
+    _advise(doc, own, dump, _case(own, dump, trace=trace, kept=kept, mask=mask, release=release), options.kb_url)
     doc["tags"] = ["kernel-allocation-failure"]
     doc["allocfail"] = own
     return doc
@@ -380,58 +388,79 @@ def _identify(
     doc["event"]["reason"] = reason
 
 
-def _advise(doc: dict[str, Any], own: dict[str, Any], pages: int | None, base: str) -> None:
-    """Add verdict and articles, from the fields that the event has by now."""
-    features: knowledge.Features = {"kind": own["kind"], "complete": own["complete"], "has_order": "order" in own}
-    values: dict[str, str] = {}
-    mask = own.get("gfp", {})
-    memory = own.get("memory", {})
-    zones = memory.get("zones", [])
-    if "may_sleep" in mask:
-        features["may_sleep"] = mask["may_sleep"]
-    if "context" in own.get("trace", {}):
-        features["context"] = own["trace"]["context"]
-    if "order" in own:
-        features["order"] = own["order"]
-        values["order"] = str(own["order"])
-    features["zones"] = bool(zones)
-    if zones:
-        nodes = {z.get("node", 0) for z in zones}
-        features["numa"] = len(nodes) > 1
-        largest = memory.get("largest_free_order")
-        if "order" in own and any("free_blocks" in z for z in zones):
-            features["blocks"] = largest is not None and largest >= own["order"]
-    if "reason" in own.get("vmalloc", {}):
-        features["vmalloc_reason"] = own["vmalloc"]["reason"]
-        values["reason"] = own["vmalloc"]["reason"]
-    if "constraint" in own.get("oom", {}):
-        features["oom_constraint"] = own["oom"]["constraint"]
-    if pages is not None:
-        values["pages"] = str(pages)
-    if "name" in mask:
-        values["gfp"] = mask["name"]
-    elif "mask" in mask:
-        values["gfp"] = "mask " + mask["mask"]
-    if "mask" in mask:
-        values["mask"] = mask["mask"]
-    if "site" in own:
-        values["site"] = own["site"]
-    for name in ("page_kb", "free_kb", "largest_free_order"):
-        if name in memory:
-            values[name] = str(memory[name])
-    if "worst_zone" in memory:
-        values["worst_zone"] = memory["worst_zone"]
-    stalled = own.get("stalled_ms", own.get("stalled_ms_text"))
-    if stalled is not None:
-        values["stalled_ms"] = str(stalled)
+def _case(
+    own: dict[str, Any], dump: Dump, *, trace: Trace, kept: Kept, mask: gfp.Gfp | None, release: str | None
+) -> Case:
+    """Return what the verdict is made from."""
+    header = dump.header
+    before = dump.precursor.reason if dump.precursor is not None else None
     vmalloc = own.get("vmalloc", {})
-    size = vmalloc.get("bytes", vmalloc.get("bytes_text"))
-    if size is not None:
-        values["size"] = str(size)
-    values["cache"] = own.get("slab", {}).get("cache", "(unknown)")
-    values["comm"] = doc.get("process", {}).get("name", "(unknown)")
-    own["verdict"] = knowledge.verdict(features, values)
-    found = knowledge.articles(features, values, base)
+    reason = vmalloc.get("reason")
+    callers: tuple[str, ...] = ()
+    if kept.site >= 0 and (mask is None or mask.may_sleep is not False):
+        callers = tuple(normalise(trace.functions[i]) for i in range(kept.site, trace.boundary) if trace.reliable[i])
+    head = dump.head
+    return Case(
+        kind=dump.kind,
+        order=own.get("order"),
+        mask=mask.mask if mask is not None else None,
+        gfp_name=mask.name if mask is not None else None,
+        readings=_flag_readings(mask),
+        may_sleep=mask.may_sleep if mask is not None else None,
+        names=header is not None and header.names is not None,
+        period=header is not None and header.kind == "page_allocation_failure" and not header.colon,
+        release=release,
+        arch=architecture(release) if release is not None else None,
+        hardware=dump.hardware,
+        comm=dump.comm,
+        nodemask=own.get("nodemask"),
+        mems_allowed=own.get("mems_allowed"),
+        context=trace.context,
+        site=own.get("site"),
+        callers=callers,
+        kept=kept.names,
+        functions=trace.functions,
+        trace_lines=dump.trace.lines,
+        uptime=head.uptime if head is not None else None,
+        memory=dump.memory.memory,
+        complete=own["complete"],
+        stalled_ms=_text(own, "stalled_ms"),
+        vmalloc_reason=reason,
+        vmalloc_bytes=_text(vmalloc, "bytes"),
+        vmalloc_obtained=_text(vmalloc, "allocated_bytes"),
+        page_order=vmalloc.get("page_order"),
+        address_space=any(r is not None and r.startswith(_NO_ADDRESSES) for r in (reason, before)),
+        cache=dump.slab.cache,
+        oom_constraint=dump.oom.constraint,
+        oom_memcg=dump.oom.memcg,
+        oom_limit_kb=dump.oom.limit_kb,
+        follows=dump.follows.verdict if "follows" in own and dump.follows is not None else None,
+        after=dump.after,
+    )
+
+
+def _text(of: dict[str, Any], name: str) -> str | None:
+    """Return a whole number of a document as digits, however it is kept there."""
+    value = of.get(name, of.get(name + "_text"))
+    return str(value) if value is not None else None
+
+
+def _flag_readings(mask: gfp.Gfp | None) -> list[tuple[str, ...]]:
+    """Return the flags of a mask, or of all its readings where the release does not decide between them."""
+    if mask is None or mask.decoded_by is None:
+        return []
+    if mask.decoded_by == "ambiguous":
+        return list(dict.fromkeys(reading.flags for reading in mask.candidates))
+    return [mask.flags]
+
+
+def _advise(doc: dict[str, Any], own: dict[str, Any], dump: Dump, case: Case, base: str) -> None:
+    """Add verdict and articles."""
+    judged = judge(case)
+    own["verdict"] = dump.verdict = judged.document
+    if case.may_sleep is False and "gfp" not in own:
+        own["gfp"] = {"may_sleep": False}
+    found = knowledge.articles(judged.features, judged.values, base)
     if found:
         own["kb"] = found
         doc["rule"] = {
