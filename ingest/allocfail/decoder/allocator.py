@@ -37,6 +37,8 @@ NEAR = 64
 #: Pages of a pageblock of 4 kB pages where the machine has huge pages of 2 MB, and the largest there is.
 _BLOCK = 512
 _LARGEST_BLOCK = 1024
+#: A zone larger than this has zones before it keep something from its requests, at any usual ratio.
+_NOTICED_KB = 64 * 1024
 #: Later than any version.
 _NEWEST = 999_999_999
 #: No reserve of later zones is worth mentioning in a zone as small as the PC's ZONE_DMA.
@@ -378,11 +380,17 @@ def _capped(names: list[str], highest: str) -> str:
 
 
 def _agrees(memory: Memory, layout: tuple[str, ...]) -> bool:
-    """Whether every zone keeps nothing from requests that end in it or before it."""
+    """Whether the reserves fit: a zone keeps nothing from requests that end in it, and something from those behind it."""
+    filled = [z["name"] for z in memory.zones if z.get("managed_kb", z.get("present_kb", 0)) > _NOTICED_KB]
     for zone in memory.zones:
-        if zone["name"] in layout:
-            at = layout.index(zone["name"])
-            if any(zone.get("reserve_pages", [])[: at + 1]):
+        reserves = zone.get("reserve_pages", [])
+        if zone["name"] not in layout or not any(reserves):
+            continue
+        at = layout.index(zone["name"])
+        for column, pages in enumerate(reserves):
+            if pages > 0 and column <= at:
+                return False
+            if pages == 0 and column > at and layout[column] in filled:
                 return False
     return True
 
@@ -507,7 +515,7 @@ def stand(zone: Zone, ask_: Ask, place: Place, page_kb: int, ram_pages: int) -> 
     widest = out.free - (1 << order) - ask_.extra - out.cma - most
     out.avail = widest + most - out.held
     met = out.avail > out.need
-    if not met and order == 0 and ask_.fast and out.free - out.cma > least + out.reserve:
+    if order == 0 and ask_.fast and widest <= out.need and out.free - out.cma > least + out.reserve:
         # Order 0 is tried first against the whole mark, without the reserve.
         out.avail, out.mark, met = out.free - out.cma, least, True
         out.need = least + out.reserve

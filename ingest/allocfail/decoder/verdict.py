@@ -137,7 +137,7 @@ def size(kb: int) -> str:
     tenths = (kb * 10 + 512) // 1024
     whole = tenths // 10
     if whole >= 100 or tenths % 10 == 0:
-        return f"{grouped(whole)} {unit}"
+        return f"{grouped((tenths + 5) // 10)} {unit}"
     return f"{whole}.{tenths % 10} {unit}"
 
 
@@ -251,6 +251,11 @@ def _reclaims(case: Case) -> bool:
     return any(name in reclaim for name in case.callers)
 
 
+def _ignores_marks(case: Case, *, reclaims: bool) -> bool:
+    """Whether no watermark counts for the request: PF_MEMALLOC, or __GFP_MEMALLOC in its mask (3.8 and later)."""
+    return (reclaims or _all_have(case, "__GFP_MEMALLOC")) and not _all_have(case, "__GFP_NOMEMALLOC")
+
+
 def _in_nodes(node: int, nodes: str) -> bool:
     """Whether a node is in a list such as ``0-3,5``; True where it is no such list."""
     for part in nodes.split(","):
@@ -305,14 +310,14 @@ def _early(zones: list[Standing]) -> bool:
     )
 
 
-def _decide(case: Case, finding: _Finding, page_kb: int, *, reclaims: bool) -> None:
+def _decide(case: Case, finding: _Finding, page_kb: int, *, unmarked: bool) -> None:
     """Find the cause: the first row that holds."""
     allowed = finding.allowed
     order = finding.ask.order
     states = finding.states
     if any(order >= len(s.zone["free_blocks"]) for s in finding.zones if _whole_list(s)):
         finding.cause = "impossible-order"
-    elif reclaims and any(s.managed for s in allowed):
+    elif unmarked and any(s.managed for s in allowed):
         if any(s.usable_order >= order for s in allowed):
             finding.cause = "transient"
         else:
@@ -387,7 +392,7 @@ def _shortage(finding: _Finding, states: list[str], *, may_sleep: bool) -> str:
     return "exhaustion" if may_sleep else "atomic-reserve"
 
 
-def _weigh(case: Case, ask: Ask, place: Place, flags: tuple[str, ...], page_kb: int, *, reclaims: bool) -> _Finding:
+def _weigh(case: Case, ask: Ask, place: Place, flags: tuple[str, ...], page_kb: int, *, unmarked: bool) -> _Finding:
     """Work out every zone's standing for one reading of the dump."""
     ranks = allocator.ranks()
     highest = ranks[place.zone]
@@ -401,7 +406,7 @@ def _weigh(case: Case, ask: Ask, place: Place, flags: tuple[str, ...], page_kb: 
         zones.append(standing)
         if "node" in zone and _excludes_node(case, flags, zone["node"]):
             standing.allowed, standing.state, standing.widest = False, "excluded-node", standing.state
-        elif reclaims and standing.usable_order >= ask.order and standing.state != "empty":
+        elif unmarked and standing.usable_order >= ask.order and standing.state != "empty":
             standing.state = standing.widest = "open"
     return _Finding(zones, [s for s in zones if s.allowed], ask, place)
 
@@ -431,7 +436,7 @@ def _places(case: Case, ask: Ask, version: int) -> list[Place]:
     return found
 
 
-def _weigh_all(case: Case, order: int, eras: tuple[Era, ...], *, reclaims: bool) -> _Weighed:
+def _weigh_all(case: Case, order: int, eras: tuple[Era, ...], *, unmarked: bool) -> _Weighed:
     memory = case.memory
     page_kb = memory.page_kb or 4
     version = 0 if case.release is None else allocator.key(case.release)
@@ -441,7 +446,7 @@ def _weigh_all(case: Case, order: int, eras: tuple[Era, ...], *, reclaims: bool)
     for flags in case.readings:
         for ask in allocator.asks(flags, order, eras):
             for place in _places(case, ask, version):
-                found = _weigh(case, ask, place, flags, page_kb, reclaims=reclaims)
+                found = _weigh(case, ask, place, flags, page_kb, unmarked=unmarked)
                 some = [found]
                 if any(s.state != s.widest for s in found.allowed):
                     reserve = True
@@ -451,7 +456,7 @@ def _weigh_all(case: Case, order: int, eras: tuple[Era, ...], *, reclaims: bool)
                     node = True
                     some = [_narrow(f, n) for f in some for n in nodes]
                 for each in some:
-                    _decide(case, each, page_kb, reclaims=reclaims)
+                    _decide(case, each, page_kb, unmarked=unmarked)
                     findings.append(each)
     first = findings[0]
     if len(findings) == 1 and "unknown" not in first.states:
@@ -777,6 +782,8 @@ def _features(case: Case, weighed: _Weighed | None, *, reclaims: bool) -> Featur
         out["no_numa"] = True
     if reclaims:
         out["reclaimer"] = True
+    if _ignores_marks(case, reclaims=reclaims):
+        out["unmarked"] = True
     out["noretry"] = _all_have(case, "__GFP_NORETRY")
     if _all_have(case, "__GFP_RETRY_MAYFAIL"):
         out["mayfail"] = True
@@ -964,7 +971,7 @@ def judge(case: Case) -> Judged:
         and 0 <= order <= _MOST_ORDER
         and case.kind != "slab_allocation_failure"
     ):
-        weighed = _weigh_all(case, order, eras, reclaims=reclaims)
+        weighed = _weigh_all(case, order, eras, unmarked=_ignores_marks(case, reclaims=reclaims))
     features = _features(case, weighed, reclaims=reclaims)
     _of_kind(case, features)
     return _judged(case, features, weighed, eras, (oldest, newest), reclaims=reclaims)
@@ -1012,6 +1019,7 @@ def _judged(
     gave_up = _gave_up(case, eras, place, reclaims=reclaims)
     if weighed is not None:
         _zone_values(case, weighed, rule["summary"], values)
+        values["unmarked"] = _words()["text"]["reclaiming" if reclaims else "memalloc"]
         _request_words(case, weighed, eras, gave_up, values)
         lacks = values.get("compact", "")
         if lacks and rule["value"] == "fragmentation":
@@ -1024,7 +1032,8 @@ def _judged(
     advice = _advice(tuple(features.items()), case.release or "", oldest or _OLDEST, newest or _NEWEST, look)
     out["zone_reclaim_mode"] = advice.reclaim["value"]
     out["zone_reclaim_reason"] = fill(advice.reclaim["reason"], values)
-    out["severity"] = advice.severity["value"]
+    features["zone_reclaim"] = out["zone_reclaim_mode"]
+    out["severity"] = features["severity"] = advice.severity["value"]
     out["severity_reason"] = fill(advice.severity["reason"], values)
     if advice.actions:
         out["remedies"] = advice.remedies
