@@ -380,7 +380,7 @@ def _capped(names: list[str], highest: str) -> str:
 
 
 def _agrees(memory: Memory, layout: tuple[str, ...]) -> bool:
-    """Whether the reserves fit: a zone keeps nothing from requests that end in it, and something from those behind it."""
+    """Whether the reserves fit: a zone keeps nothing from requests that end in it, something from those behind."""
     filled = [z["name"] for z in memory.zones if z.get("managed_kb", z.get("present_kb", 0)) > _NOTICED_KB]
     for zone in memory.zones:
         reserves = zone.get("reserve_pages", [])

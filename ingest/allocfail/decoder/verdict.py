@@ -24,6 +24,8 @@ _SHORT = ("lowmem-reserve", "cma", "highatomic", "boost", "below", "at-limit")
 _PLAIN = ("lowmem-reserve", "below", "at-limit", "empty")
 _PIECES = ("no-block", "block-reserved", "order-loop")
 
+#: Machines whose pages may be larger than 4 kB.
+_LARGE_PAGES = ("aarch64", "ppc64", "ppc64le", "ia64", "mips64", "loongarch64")
 #: The versions that an unknown release lies between.
 _OLDEST = 2_006_000
 _NEWEST = 999_999_999
@@ -764,8 +766,15 @@ def _phrases(weighed: _Weighed, standings: list[Standing]) -> str:
 
 
 def _join(weighed: _Weighed, which: tuple[str, ...] | None) -> str:
-    """Return the zones that the request may use, in words: those in these states, or all."""
-    return _phrases(weighed, [s for s in weighed.finding.allowed if which is None or s.state in which])
+    """Return the zones that the request may use, in words: those in these states, or all.
+
+    The PC's ZONE_DMA, which practically always keeps itself in reserve, is left out where there are others.
+    """
+    allowed = weighed.finding.allowed
+    if which is not None:
+        return _phrases(weighed, [s for s in allowed if s.state in which])
+    telling = [s for s in allowed if s.state != "lowmem-reserve" or _large(s)]
+    return _phrases(weighed, telling or allowed)
 
 
 def _features(case: Case, weighed: _Weighed | None, *, reclaims: bool) -> Features:
@@ -868,6 +877,8 @@ def _basic_values(case: Case) -> dict[str, str]:
         if 0 <= case.order <= _MOST_ORDER:
             out["pages"] = grouped(1 << case.order)
             out["size"] = _block(case.order, case.memory.page_kb or 4)
+            wanted = "pages" if case.memory.page_kb is None and case.arch in _LARGE_PAGES else "size"
+            out["wanted"] = fill(_words()["text"]["wanted_" + wanted], out)
     if case.gfp_name is not None:
         out["gfp"] = case.gfp_name
     elif case.mask is not None:
