@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from allocfail import facts
-from allocfail.decoder import gfp, knowledge, times
-from allocfail.decoder.fingerprint import NOTHING_KEPT, Kept, fingerprint, keep
+from allocfail.decoder import knowledge, times
 from allocfail.decoder.options import Options
-from allocfail.decoder.trace import normalise
-from allocfail.decoder.verdict import Case, judge
 
 if TYPE_CHECKING:
     from allocfail.decoder.assembly import Dump
+    from allocfail.decoder.event import Event
+    from allocfail.decoder.fingerprint import Fingerprint
     from allocfail.decoder.memory import Memory
-    from allocfail.decoder.records import Origin, Record
-    from allocfail.decoder.trace import Trace
+    from allocfail.decoder.records import Origin
+    from allocfail.decoder.verdict import Judged
 
-__all__ = ["Options", "build", "explain"]
+__all__ = ["Options", "advise", "architecture", "build"]
 
 #: What a signed 64-bit field of an index holds.
 _LONG = 2**63 - 1
-#: What the kernel says where addresses, not memory, are missing (mm/vmalloc.c).
-_NO_ADDRESSES = ("use vmalloc=", "Address range restricted")
 #: Orders above this are no order of any kernel; they are kept as text.
 _MOST_ORDER = 63
 
@@ -54,33 +50,27 @@ def architecture(release: str) -> str | None:
     return None
 
 
-def _old(release: str | None, *, colon: bool) -> bool:
-    """Whether x86 of this release printed no ``?`` before guesses: before 2.6.28 (arch/x86/kernel/dumpstack_64.c)."""
-    if release is None:
-        return not colon
-    numbers: list[int] = []
-    at = 0
-    while len(numbers) < 3:
-        end = at
-        while end < len(release) and end - at < 6 and "0" <= release[end] <= "9":
-            end += 1
-        if end == at:
-            break
-        numbers.append(int(release[at:end]))
-        if not release.startswith(".", end):
-            break
-        at = end + 1
-    while len(numbers) < 3:
-        numbers.append(0)
-    return numbers < [2, 6, 28]
+@cache
+def _owners() -> dict[str, str]:
+    owners: dict[str, str] = facts.load()["subsystems"]["prefixes"]
+    return owners
 
 
 @lru_cache(maxsize=1024)
 def _subsystem(name: str) -> str | None:
     """Return who owns a function outside a module: the longest known prefix of its name decides."""
-    prefixes: dict[str, str] = facts.load()["subsystems"]["prefixes"]
+    prefixes = _owners()
     for end in range(len(name), 0, -1):
         owner = prefixes.get(name[:end])
+        if owner is not None:
+            return owner
+    return None
+
+
+def _owner(names: tuple[str, ...]) -> str | None:
+    """Return who owns the first function that is anybody's."""
+    for name in names:
+        owner = _subsystem(name)
         if owner is not None:
             return owner
     return None
@@ -95,34 +85,6 @@ def _whole(into: dict[str, Any], name: str, digits: str | None) -> None:
         into[name + "_text"] = digits
     else:
         into[name] = int(digits)
-
-
-def _completeness(dump: Dump, trace: Trace) -> tuple[bool, str | None]:
-    memory = dump.memory.memory
-    if dump.limit is not None:
-        return False, dump.limit
-    if dump.kind == "slab_allocation_failure":
-        lines = dump.slab
-        if lines.cache is not None and lines.nodes:
-            return True, None
-        return False, "truncated" if lines.cache is not None or lines.nodes else "header only"
-    if dump.header is None:
-        return False, "header only" if dump.precursor is not None else "no header"
-    if not dump.traced and dump.banner is None and not memory.started:
-        return False, "header only"
-    if dump.mixed:
-        return False, "interleaved"
-    if dump.missed is not None:
-        return False, f"missed {dump.missed} kernel messages" if dump.missed else "missed kernel messages"
-    # From 3.10 on every architecture prints a banner, x86 alone since 2.6.24.
-    colon = dump.header.colon and not (dump.trace.bannerless or any(f.callee for f in dump.trace.frames))
-    banner = dump.banner is not None or not (colon or dump.header.names is not None)
-    # Without symbols only what follows says that the trace had come to its end.
-    reached = trace.outermost or (dump.addresses and memory.started and not trace.functions)
-    cut = memory.started and not memory.whole
-    if banner and reached and not cut and dump.traced:
-        return True, None
-    return False, "interleaved" if dump.interleaved else "truncated"
 
 
 def _memory(memory: Memory) -> dict[str, Any]:
@@ -157,34 +119,27 @@ def _memory(memory: Memory) -> dict[str, Any]:
     return out
 
 
-def _trace(dump: Dump, release: str | None) -> Trace:
-    colon = dump.header is not None and (dump.header.colon or dump.header.names is not None)
-    if dump.header is None or dump.kind in ("oom_kill", "slab_allocation_failure"):
-        colon = True
-    return dump.trace.build(old_release=_old(release, colon=colon))
-
-
 def _stamp(time: str, origin: Origin | None, options: Options) -> str | None:
     reference = options.reference
     if origin is not None and origin.time is not None:
         # The container's own time says which year a line's date without one is of.
-        own = times.resolve(origin.time, tz=options.timezone)
+        own = times.millis_of(origin.time, tz=options.timezone)
         if own is not None:
-            reference = datetime.fromisoformat(own)
+            reference = own
     return times.resolve(time, year=options.year, tz=options.timezone, reference=reference)
 
 
-def build(dump: Dump, options: Options) -> dict[str, Any]:
-    """Return the document of one event, as the contract orders its fields."""
+def build(event: Event, memory: Memory, options: Options) -> dict[str, Any]:
+    """Return the document of one event, as the contract orders its fields, without verdict and articles."""
+    dump = event.dump
     header = dump.header if dump.header is not None else dump.precursor
     banner = dump.banner
     first = dump.records[0]
-    head: Record = dump.head or first
+    head = event.head
     origin = head.origin
-    printed_release = banner.release if banner is not None else None
-    release = printed_release or options.kernel or (origin.release if origin is not None else None)
-    trace = _trace(dump, release)
-    kept = NOTHING_KEPT if dump.mixed else keep(trace)
+    release = event.release
+    trace = event.trace
+    kept = event.kept
     kind = dump.kind
     own: dict[str, Any] = {"kind": kind}
     doc: dict[str, Any] = {}
@@ -195,7 +150,7 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
         own["time_source"] = "log"
     if dump.head is not None:
         doc["message"] = head.text
-    event: dict[str, Any] = {
+    what: dict[str, Any] = {
         "kind": "event",
         "category": ["host"],
         "type": ["info"],
@@ -205,9 +160,9 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
         "action": _ACTIONS[kind],
     }
     if kind != "page_allocation_stall":
-        event["outcome"] = "failure"
-    event["original"] = "\n".join(r.raw for r in dump.records)
-    doc["event"] = event
+        what["outcome"] = "failure"
+    what["original"] = "\n".join(r.raw for r in dump.records)
+    doc["event"] = what
 
     comm = dump.comm
     host: dict[str, Any] = {}
@@ -291,7 +246,7 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
             killed["score_adj"] = score
         own["oom"] = killed
 
-    mask = _gfp(dump, release)
+    mask = event.mask
     if mask is not None:
         own["gfp"] = mask.as_document()
     if header is not None:
@@ -331,46 +286,34 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
     if kept.names:
         own["site"] = kept.names[0]
         own["site_reliable"] = any(trace.reliable)
-        subsystem = kept.modules[0] or next((s for s in map(_subsystem, kept.names) if s is not None), None)
+        subsystem = kept.modules[0] or _owner(kept.names)
         if subsystem is not None:
             own["subsystem"] = subsystem
-    if dump.memory.memory.started:
-        memory = _memory(dump.memory.memory)
-        if memory:
-            own["memory"] = memory
+    if dump.memory.started:
+        said = _memory(memory)
+        if said:
+            own["memory"] = said
 
-    complete, reason = _completeness(dump, trace)
-    own["complete"] = complete
-    if reason is not None:
-        own["incomplete_reason"] = reason
+    own["complete"] = event.incomplete is None
+    if event.incomplete is not None:
+        own["incomplete_reason"] = event.incomplete
     if dump.suppressed is not None:
         own["suppressed"] = dump.suppressed
     if dump.repeated:
         own["repeated"] = dump.repeated
     own["provenance"] = (origin.provenance if origin is not None else None) or "plausible"
 
-    _identify(doc, own, dump, kept=kept, subsystem=subsystem, name=mask.name if mask is not None else None)
-    follows = _follows(dump, mask, release, options)
-    if follows is not None:
-        own["follows"] = follows
-    _advise(doc, own, dump, _case(own, dump, trace=trace, kept=kept, mask=mask, release=release), options.kb_url)
+    _identify(doc, own, event.fingerprint, subsystem=subsystem, name=mask.name if mask is not None else None)
+    if event.follows is not None:
+        own["follows"] = event.follows
     doc["tags"] = ["kernel-allocation-failure"]
     doc["allocfail"] = own
     return doc
 
 
 def _identify(
-    doc: dict[str, Any], own: dict[str, Any], dump: Dump, *, kept: Kept, subsystem: str | None, name: str | None
+    doc: dict[str, Any], own: dict[str, Any], mark: Fingerprint, *, subsystem: str | None, name: str | None
 ) -> None:
-    mark = fingerprint(
-        dump.kind,
-        order=dump.header.order if dump.header is not None and dump.kind.startswith("page_") else None,
-        comm=dump.comm,
-        cache_=dump.slab.cache,
-        constraint=dump.oom.constraint,
-        victim=dump.oom.victim,
-        kept=kept,
-    )
     own["fingerprint"] = {
         "id": mark.id,
         "version": "af1",
@@ -388,77 +331,11 @@ def _identify(
     doc["event"]["reason"] = reason
 
 
-def _case(
-    own: dict[str, Any], dump: Dump, *, trace: Trace, kept: Kept, mask: gfp.Gfp | None, release: str | None
-) -> Case:
-    """Return what the verdict is made from."""
-    header = dump.header
-    before = dump.precursor.reason if dump.precursor is not None else None
-    vmalloc = own.get("vmalloc", {})
-    reason = vmalloc.get("reason")
-    callers: tuple[str, ...] = ()
-    if kept.site >= 0 and (mask is None or mask.may_sleep is not False):
-        callers = tuple(normalise(trace.functions[i]) for i in range(kept.site, trace.boundary) if trace.reliable[i])
-    head = dump.head
-    return Case(
-        kind=dump.kind,
-        order=own.get("order"),
-        mask=mask.mask if mask is not None else None,
-        gfp_name=mask.name if mask is not None else None,
-        readings=_flag_readings(mask),
-        may_sleep=mask.may_sleep if mask is not None else None,
-        names=header is not None and header.names is not None,
-        period=header is not None and header.kind == "page_allocation_failure" and not header.colon,
-        release=release,
-        arch=architecture(release) if release is not None else None,
-        hardware=dump.hardware,
-        comm=dump.comm,
-        nodemask=own.get("nodemask"),
-        mems_allowed=own.get("mems_allowed"),
-        context=trace.context,
-        site=own.get("site"),
-        callers=callers,
-        kept=kept.names,
-        functions=trace.functions,
-        trace_lines=dump.trace.lines,
-        uptime=head.uptime if head is not None else None,
-        memory=dump.memory.memory,
-        complete=own["complete"],
-        stalled_ms=_text(own, "stalled_ms"),
-        vmalloc_reason=reason,
-        vmalloc_bytes=_text(vmalloc, "bytes"),
-        vmalloc_obtained=_text(vmalloc, "allocated_bytes"),
-        page_order=vmalloc.get("page_order"),
-        address_space=any(r is not None and r.startswith(_NO_ADDRESSES) for r in (reason, before)),
-        cache=dump.slab.cache,
-        oom_constraint=dump.oom.constraint,
-        oom_memcg=dump.oom.memcg,
-        oom_limit_kb=dump.oom.limit_kb,
-        follows=dump.follows.verdict if "follows" in own and dump.follows is not None else None,
-        after=dump.after,
-    )
-
-
-def _text(of: dict[str, Any], name: str) -> str | None:
-    """Return a whole number of a document as digits, however it is kept there."""
-    value = of.get(name, of.get(name + "_text"))
-    return str(value) if value is not None else None
-
-
-def _flag_readings(mask: gfp.Gfp | None) -> list[tuple[str, ...]]:
-    """Return the flags of a mask, or of all its readings where the release does not decide between them."""
-    if mask is None or mask.decoded_by is None:
-        return []
-    if mask.decoded_by == "ambiguous":
-        return list(dict.fromkeys(reading.flags for reading in mask.candidates))
-    return [mask.flags]
-
-
-def _advise(doc: dict[str, Any], own: dict[str, Any], dump: Dump, case: Case, base: str) -> None:
-    """Add verdict and articles."""
-    judged = judge(case)
-    own["verdict"] = dump.verdict = judged.document
-    if case.may_sleep is False and "gfp" not in own:
+def advise(doc: dict[str, Any], judged: Judged, base: str) -> None:
+    """Add verdict and articles; ``base`` is where the articles are."""
+    own: dict[str, Any] = doc["allocfail"]
+    own["verdict"] = judged.document
+    if judged.features.get("may_sleep") is False and "gfp" not in own:
         own["gfp"] = {"may_sleep": False}
     found = knowledge.articles(judged.features, judged.values, base)
     if found:
@@ -479,10 +356,16 @@ def _slab(dump: Dump) -> dict[str, Any]:
     if header is not None:
         out["allocator"] = header.allocator
         out["node"] = header.node
-    for name in ("cache", "object_size", "buffer_size", "default_order", "min_order", "order"):
-        value = getattr(lines, name)
-        if value is not None:
-            out[name] = value
+    if lines.cache is not None:
+        out["cache"] = lines.cache
+    numbers = {
+        "object_size": lines.object_size,
+        "buffer_size": lines.buffer_size,
+        "default_order": lines.default_order,
+        "min_order": lines.min_order,
+        "order": lines.order,
+    }
+    out.update({name: number for name, number in numbers.items() if number is not None})
     if lines.nodes:
         out["nodes"] = list(lines.nodes)
     return out
@@ -502,57 +385,3 @@ def _taint_words(tainted: str) -> tuple[str, ...]:
 
 def _taints(tainted: str) -> list[str]:
     return [] if tainted == "Not tainted" else list(_taint_words(tainted))
-
-
-def _gfp(dump: Dump, release: str | None) -> gfp.Gfp | None:
-    header = dump.header
-    if header is None or header.mode is None:
-        return None
-    printed = tuple(n for n in header.names.split("|") if n) if header.names is not None else None
-    return gfp.decode(header.mode, release=release, printed=printed)
-
-
-def _follows(dump: Dump, mask: gfp.Gfp | None, release: str | None, options: Options) -> str | None:
-    """Return the fingerprint of the page failure that a slab report follows."""
-    before = dump.follows
-    if before is None or before.header is None or mask is None or before.head is None or dump.head is None:
-        return None
-    if not _within_a_second(before.head, dump.head, options):
-        return None
-    if release is None and before.banner is not None:
-        release = before.banner.release
-    other = _gfp(before, release)
-    if other is None:
-        return None
-    ignored = set(facts.load()["verdict"]["follows_ignore"])
-    if not set(mask.flags) - ignored <= set(other.flags):
-        return None
-    trace = _trace(before, before.banner.release if before.banner is not None else None)
-    return fingerprint(before.kind, order=before.header.order, comm=before.comm, kept=keep(trace)).id
-
-
-def _within_a_second(one: Record, two: Record, options: Options) -> bool:
-    """Whether two records are of the same second, by printk's clock where they have one, else by the wall's."""
-    if one.uptime is not None and two.uptime is not None:
-        try:
-            return abs(float(two.uptime) - float(one.uptime)) <= 1.0
-        except ValueError:
-            return False
-    if one.time == two.time or one.time is None or two.time is None:
-        return True
-    first = times.resolve(one.time, year=options.year, tz=options.timezone, reference=options.reference)
-    second = times.resolve(two.time, year=options.year, tz=options.timezone, reference=options.reference)
-    if first is None or second is None:
-        return False
-    return abs(datetime.fromisoformat(second) - datetime.fromisoformat(first)) <= timedelta(seconds=1)
-
-
-def explain(dump: Dump, options: Options) -> list[dict[str, Any]]:
-    """Return every frame of an event with the number of the rule that dropped it, or none where it was kept."""
-    release = (dump.banner.release if dump.banner is not None else None) or options.kernel
-    trace = _trace(dump, release)
-    dropped = dict(keep(trace).dropped)
-    return [
-        {"function": name, "reliable": reliable, "rule": dropped.get(at)}
-        for at, (name, reliable) in enumerate(zip(trace.functions, trace.reliable, strict=True))
-    ]

@@ -5,12 +5,12 @@ The rules are data (``kb/facts/verdict.yml``, the articles' front matter); see t
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from allocfail import facts
 
-__all__ = ["Features", "articles", "fill", "first", "holds", "pieces"]
+__all__ = ["Features", "articles", "fill", "first", "holds", "pieces", "wording"]
 
 #: A feature's name and its value; a feature the event lacks is not in it.
 Features = dict[str, str | int | bool]
@@ -74,12 +74,29 @@ def first(rules: list[dict[str, Any]], features: Features) -> dict[str, Any] | N
     return None
 
 
+@cache
+def wording() -> dict[str, dict[str, str]]:
+    """Return words and half sentences of the verdict, by what they are for."""
+    words: dict[str, dict[str, str]] = facts.load()["verdict"]["words"]
+    return words
+
+
+@cache
+def _articles() -> list[dict[str, Any]]:
+    articles: list[dict[str, Any]] = facts.load()["articles"]
+    return articles
+
+
 @lru_cache(maxsize=1024)
 def _applying(items: tuple[tuple[str, str | int | bool], ...]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return the articles that apply to these features, each with the rule by which it does."""
     features = dict(items)
-    found = ((article, first(article["applies"], features)) for article in facts.load()["articles"])
-    return [(article, rule) for article, rule in found if rule is not None]
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for article in _articles():
+        rule = first(article["applies"], features)
+        if rule is not None:
+            found.append((article, rule))
+    return found
 
 
 def articles(features: Features, values: dict[str, str], base: str) -> list[dict[str, str]]:
