@@ -445,7 +445,9 @@ def test_every_placeholder_is_filled_once(text: str, value: str) -> None:
 def test_every_rule_of_the_facts_can_be_said() -> None:
     """No sentence has a placeholder that nothing fills."""
     source = inspect.getsource(sentences) + inspect.getsource(verdict_module)
-    known = set(re.findall(r'(?:out|values)\["([a-z_0-9]+)"\]', source)) - {"zones"}
+    known = set(re.findall(r'\b(?:out|values)\["([a-z_0-9]+)"\]', source)) | set(
+        re.findall(r'"([a-z_]+)": case\.', source)
+    )
     for rules in ("cause", "zone_reclaim", "severity"):
         for rule in facts.load()["verdict"][rules]:
             text = rule.get("summary") or rule.get("reason") or ""

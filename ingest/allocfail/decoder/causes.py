@@ -236,7 +236,7 @@ def _weigh_all(case: Case, order: int, eras: tuple[Era, ...], *, unmarked: bool)
                     findings.append(each)
     first = findings[0]
     if len(findings) == 1 and "unknown" not in first.states:
-        return Weighed(first, first.cause, [], [first.cause], [False] * len(first.zones), page_kb)
+        return Weighed(first, first.cause, [], [first.cause], [False for _ in first.zones], page_kb)
     causes = list(dict.fromkeys(f.cause for f in findings))
     mixed = [_differ(findings, i) for i in range(len(first.zones))]
     for finding in findings[1:]:
