@@ -487,54 +487,54 @@ def stand(zone: Zone, ask_: Ask, place: Place, page_kb: int, ram_pages: int) -> 
 
     ``ram_pages``: of the machine, for a zone whose size the dump does not print.
     """
-    out = Standing(zone, "unknown", "unknown")
+    standing = Standing(zone, "unknown", "unknown")
     free_kb = zone.get("free_kb")
     min_kb = zone.get("min_kb")
     if free_kb is None or min_kb is None or free_kb < 0:
-        return out
+        return standing
     managed_kb = zone.get("managed_kb", zone.get("present_kb", -1))
-    out.managed = managed_kb > 0 or (managed_kb < 0 and (free_kb > 0 or min_kb > 0))
+    standing.managed = managed_kb > 0 or (managed_kb < 0 and (free_kb > 0 or min_kb > 0))
     if managed_kb == 0 or (free_kb == 0 and min_kb == 0):
-        out.state = out.widest = "empty"
-        return out
+        standing.state = standing.widest = "empty"
+        return standing
     order = ask_.order
     least = min_kb // page_kb
-    out.free = free_kb // page_kb
-    out.boost = _boost(zone, ask_, page_kb)
-    out.unboosted_mark = _mark(max(0, least - out.boost), ask_)
-    out.mark = out.unboosted_mark if ask_.unboosted else _mark(least, ask_)
+    standing.free = free_kb // page_kb
+    standing.boost = _boost(zone, ask_, page_kb)
+    standing.unboosted_mark = _mark(max(0, least - standing.boost), ask_)
+    standing.mark = standing.unboosted_mark if ask_.unboosted else _mark(least, ask_)
     reserves = zone.get("reserve_pages", [])
     known = 0 <= place.column < len(reserves) or zone["name"] == place.zone
     if place.column >= 0 and place.column < len(reserves):
-        out.reserve = reserves[place.column]
-    out.cma = 0 if ask_.cma else zone.get("free_cma_kb", 0) // page_kb
+        standing.reserve = reserves[place.column]
+    standing.cma = 0 if ask_.cma else zone.get("free_cma_kb", 0) // page_kb
     most = 0
     if not ask_.reserve:
-        out.held, most = _held(zone, ask_, page_kb, managed_kb // page_kb if managed_kb > 0 else ram_pages)
-    out.need = out.mark + out.reserve
-    widest = out.free - (1 << order) - ask_.extra - out.cma - most
-    out.avail = widest + most - out.held
-    met = out.avail > out.need
-    if order == 0 and ask_.fast and widest <= out.need and out.free - out.cma > least + out.reserve:
+        standing.held, most = _held(zone, ask_, page_kb, managed_kb // page_kb if managed_kb > 0 else ram_pages)
+    standing.need = standing.mark + standing.reserve
+    widest = standing.free - (1 << order) - ask_.extra - standing.cma - most
+    standing.avail = widest + most - standing.held
+    met = standing.avail > standing.need
+    if order == 0 and ask_.fast and widest <= standing.need and standing.free - standing.cma > least + standing.reserve:
         # Order 0 is tried first against the whole mark, without the reserve.
-        out.avail, out.mark, met = out.free - out.cma, least, True
-        out.need = least + out.reserve
-        widest, out.held, most = out.avail, 0, 0
+        standing.avail, standing.mark, met = standing.free - standing.cma, least, True
+        standing.need = least + standing.reserve
+        widest, standing.held, most = standing.avail, 0, 0
     printed = "reserved_highatomic_kb" in zone or "free_highatomic_kb" in zone
-    out.shown = out.avail if printed else out.avail + out.held
-    _blocks(out, zone, ask_)
+    standing.shown = standing.avail if printed else standing.avail + standing.held
+    _blocks(standing, zone, ask_)
     if not met:
-        out.state = _short(out, out.avail, out.held)
-        if not known and out.state == "below" and out.avail > out.mark:
-            out.state = "unknown"
-        out.widest = out.state
+        standing.state = _short(standing, standing.avail, standing.held)
+        if not known and standing.state == "below" and standing.avail > standing.mark:
+            standing.state = "unknown"
+        standing.widest = standing.state
     elif not known:
-        out.state = out.widest = "unknown"
+        standing.state = standing.widest = "unknown"
     else:
-        out.state = out.widest = _block_state(out, zone, ask_)
-        if out.state in ("open", "at-limit") and widest <= out.need:
-            out.widest = _short(out, widest, most)
-    return out
+        standing.state = standing.widest = _block_state(standing, zone, ask_)
+        if standing.state in ("open", "at-limit") and widest <= standing.need:
+            standing.widest = _short(standing, widest, most)
+    return standing
 
 
 def _held(zone: Zone, ask_: Ask, page_kb: int, managed: int) -> tuple[int, int]:
@@ -550,20 +550,20 @@ def _held(zone: Zone, ask_: Ask, page_kb: int, managed: int) -> tuple[int, int]:
     return least, max(least, managed // 100 + 2 * _LARGEST_BLOCK - 1)
 
 
-def _short(out: Standing, avail: int, held: int) -> str:
+def _short(standing: Standing, avail: int, held: int) -> str:
     """Return why the free pages do not suffice: what would have made them."""
-    if avail > out.mark:
+    if avail > standing.mark:
         return "lowmem-reserve"
-    if avail + out.cma > out.need:
+    if avail + standing.cma > standing.need:
         return "cma"
-    if avail + held > out.need:
+    if avail + held > standing.need:
         return "highatomic"
-    if out.boost > 0 and avail > out.unboosted_mark + out.reserve:
+    if standing.boost > 0 and avail > standing.unboosted_mark + standing.reserve:
         return "boost"
     return "below"
 
 
-def _blocks(out: Standing, zone: Zone, ask_: Ask) -> None:
+def _blocks(standing: Standing, zone: Zone, ask_: Ask) -> None:
     """Find the largest block that the request may take, and the types of larger ones that it may not."""
     counts = zone.get("free_blocks", [])
     types = zone.get("block_types")
@@ -571,37 +571,37 @@ def _blocks(out: Standing, zone: Zone, ask_: Ask) -> None:
     while at >= 0:
         if counts[at] > 0:
             if types is None or any(letter in ask_.letters for letter in types[at]):
-                out.usable_order = at
+                standing.usable_order = at
                 return
             if at >= ask_.order:
-                out.letters += "".join(letter for letter in types[at] if letter not in out.letters)
+                standing.letters += "".join(letter for letter in types[at] if letter not in standing.letters)
         at -= 1
 
 
-def _block_state(out: Standing, zone: Zone, ask_: Ask) -> str:
+def _block_state(standing: Standing, zone: Zone, ask_: Ask) -> str:
     """Return the state of a zone whose free pages suffice."""
     order = ask_.order
     if "free_blocks" not in zone:
         return "open" if order == 0 else "unknown"
-    if out.usable_order < order:
+    if standing.usable_order < order:
         if zone.get("blocks_cut", False):
             return "unknown"
-        return "block-reserved" if out.letters else "no-block"
+        return "block-reserved" if standing.letters else "no-block"
     if order == 0:
-        return "at-limit" if out.avail <= out.need + NEAR else "open"
-    if ask_.blocks != "lists" and not _loop(out, zone["free_blocks"], ask_):
+        return "at-limit" if standing.avail <= standing.need + NEAR else "open"
+    if ask_.blocks != "lists" and not _loop(standing, zone["free_blocks"], ask_):
         return "order-loop"
     return "open"
 
 
-def _loop(out: Standing, counts: list[int], ask_: Ask) -> bool:
+def _loop(standing: Standing, counts: list[int], ask_: Ask) -> bool:
     """Whether enough of the free pages lie in blocks of every smaller order's excess (before 4.4)."""
-    left = out.avail + (out.cma if ask_.first else 0)
-    wanted = 0 if ask_.blocks == "el6" else out.mark
+    left = standing.avail + (standing.cma if ask_.first else 0)
+    wanted = 0 if ask_.blocks == "el6" else standing.mark
     for order in range(min(ask_.order, len(counts))):
         left -= counts[order] << order
         wanted >>= 1
         if left <= wanted:
-            out.loop_order, out.loop_pages, out.loop_need = order, left, wanted
+            standing.loop_order, standing.loop_pages, standing.loop_need = order, left, wanted
             return False
     return True
