@@ -99,8 +99,17 @@ def test_decode_reads_compressed_logs(command: str, tmp_path: Path) -> None:
 
 def test_text_reports_say_what_to_do() -> None:
     text = run("decode", "--format", "text", str(SAMPLE)).stdout.decode()
-    for words in ("order 1: 2 contiguous pages", "GFP_ATOMIC", "sk_prot_alloc", "cannot-act", "zone-reclaim-mode.html"):
+    for words in (
+        "order 1: 2 adjacent pages",
+        "GFP_ATOMIC",
+        "sk_prot_alloc",
+        "it cannot act here",
+        "kb show zone-reclaim-mode#",
+    ):
         assert words in text
+    assert text.splitlines()[-1] == "2 events in 1 group"
+    served = run("decode", "--format", "text", "--kb-url", "https://kb.example/", str(SAMPLE)).stdout.decode()
+    assert "https://kb.example/zone-reclaim-mode.html#" in served
 
 
 def test_explain_says_which_rule_dropped_a_frame() -> None:

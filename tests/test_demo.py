@@ -104,7 +104,7 @@ def test_the_demo_finds_the_sample_as_one_group_and_again_when_run_twice(cache: 
         assert [json.loads(line) for line in second.stdout.splitlines()] == events
         assert "starting" not in second.stderr
         report = run("--format", "text").stdout
-        for word in ("2 events", "GFP_ATOMIC", "sk_prot_alloc", "cannot-act", events[0]["event"]["reference"]):
+        for word in ("2 events", "GFP_ATOMIC", "sk_prot_alloc", "it cannot act here", events[0]["event"]["reference"]):
             assert word in report.replace("\n", " ")
         for refused in (["--foreground"], ["--port", "1"]):
             assert run(*refused).returncode == 2

@@ -18,6 +18,18 @@ _LINE = 4 * 1024 * 1024
 #: A document spread over many lines is read whole up to this size, in bytes.
 _WHOLE = 64 * 1024 * 1024
 
+#: What of the verdict is answered.
+_VERDICT = (
+    "cause",
+    "summary",
+    "severity",
+    "severity_reason",
+    "zone_reclaim_mode",
+    "zone_reclaim_reason",
+    "remedies",
+    "actions",
+)
+
 
 def lookup(stream: BinaryIO, base: str) -> Iterator[dict[str, Any]]:
     """Yield an excerpt of each event of ``stream`` with the articles that apply to it, in order.
@@ -25,7 +37,8 @@ def lookup(stream: BinaryIO, base: str) -> Iterator[dict[str, Any]]:
     ``stream`` holds documents (one a line, or one spread over lines; a search hit's ``_source`` is opened) or a log in
     any form. A document that has ``allocfail.kb`` is answered from its own fields; everything else is decoded, with
     links below ``base``. The excerpt has the names of the document: ``message``, ``allocfail.kind``,
-    ``allocfail.fingerprint``, ``allocfail.kb`` (empty where no article applies).
+    ``allocfail.fingerprint``, ``allocfail.verdict`` (cause, severity and remedies), ``allocfail.kb`` (empty where no
+    article applies).
     """
     answered: list[dict[str, Any]] = []
     for event in decoder.decode(_rest(stream, answered), decoder.Options(kb_url=base)):
@@ -91,6 +104,10 @@ def _excerpt(document: Any) -> dict[str, Any]:
         value = _at(document, f"allocfail.{name}")
         if value is not None:
             own[name] = value
+    verdict = {name: _at(document, f"allocfail.verdict.{name}") for name in _VERDICT}
+    verdict = {name: value for name, value in verdict.items() if value is not None}
+    if verdict:
+        own["verdict"] = verdict
     own["kb"] = _at(document, "allocfail.kb") or []
     excerpt: dict[str, Any] = {"allocfail": own}
     message = _at(document, "message")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import shutil
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from allocfail.errors import InputError
+from allocfail.urls import URL_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +94,7 @@ def make_options(
 def command(
     files: tuple[str, ...], form: str | None, *, explain_fingerprint: bool, workers: int | None, **told: Any
 ) -> None:
-    """Decode logs: one JSON document, or a readable report, per event.
+    """Decode logs: one JSON document per event, or a readable report with equal events as one.
 
     FILE is a log in any form (syslog, dmesg, journal, Docker, /dev/kmsg, mail; gzip, xz, zstd), - is standard input.
     Exit status: 0 events found, 1 none, 2 bad input.
@@ -103,6 +105,12 @@ def command(
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
     out = sys.stdout.buffer
     form = form or ("text" if sys.stdout.isatty() else "ndjson")
+    report = None
+    if form == "text" and not explain_fingerprint:
+        from allocfail.report.reporter import Reporter
+
+        report = Reporter(out, served=told["kb_url"] is not None or URL_VARIABLE in os.environ, live=_followed(files))
+        form = "ndjson"
     found = 0
     failed = False
     for file in files or ("-",):
@@ -113,10 +121,13 @@ def command(
                 if text.startswith(_UNREAD):
                     unread.append(int(text.removeprefix(_UNREAD)))
                     continue
+                found += 1
+                if report is not None:
+                    report.add(json.loads(text))
+                    continue
                 out.write(text)
                 if file == "-":
                     out.flush()  # somebody may be following a live log
-                found += 1
             if unread:
                 _tell(file, unread)
         except (InputError, OSError) as error:
@@ -126,6 +137,8 @@ def command(
             click.echo(f"allocfail: {said}", err=True)
             failed = True
         out.flush()
+    if report is not None:
+        report.close()
     if failed:
         sys.exit(InputError.exit_code)
     if not found:
@@ -143,6 +156,16 @@ def _tell(file: str, unread: list[int]) -> None:
         f" {first} begins at byte {min(unread)}",
         err=True,
     )
+
+
+def _followed(files: tuple[str, ...]) -> bool:
+    """Whether the log may go on for hours: what is found has to be printed when it is found."""
+    if files and "-" not in files:
+        return False
+    try:
+        return not stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _rendered(file: str, options: Options, form: str, *, explain: bool, workers: int | None) -> Iterator[bytes]:
@@ -168,13 +191,8 @@ def _rendered(file: str, options: Options, form: str, *, explain: bool, workers:
             return _UNREAD + str(event.offset).encode()
         if explain:
             return _explained(event, form).encode("utf-8", "replace")
-        if form == "ndjson":
-            return (dumps(event.document) + "\n").encode()
-        from allocfail.report import event as report
+        return (dumps(event.document) + "\n").encode()
 
-        return (report.render(event.document, width=width) + "\n").encode("utf-8", "replace")
-
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     needles = scan.Needles.of(facts.load()["needles"])
     with Bar(file) as progress:
         yield from scan.decode(file, decoder, render, needles, workers=workers, progress=progress)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,7 +207,7 @@ def lookup(form: str | None, url: str | None) -> None:
         events += 1
         applied += bool(excerpt["allocfail"]["kb"])
         if as_text:
-            _lookup_text(excerpt, first=events == 1)
+            _lookup_text(excerpt, first=events == 1, served=url is not None or kb.URL_VARIABLE in os.environ)
         else:
             _print([excerpt])
     if not events:
@@ -214,15 +216,12 @@ def lookup(form: str | None, url: str | None) -> None:
         raise NotFoundError("no article applies")
 
 
-def _lookup_text(excerpt: dict[str, Any], *, first: bool) -> None:
-    own = excerpt["allocfail"]
-    fingerprint = own.get("fingerprint")
-    title = fingerprint.get("title") if isinstance(fingerprint, dict) else None
+def _lookup_text(excerpt: dict[str, Any], *, first: bool, served: bool) -> None:
+    from allocfail.report.layout import laid_out
+    from allocfail.report.lookup import lines
+
     if not first:
         click.echo()
-    click.echo(click.style(kb.printable(str(title or excerpt.get("message") or own.get("kind"))), bold=True))
-    for item in own["kb"]:
-        click.echo(f"  {kb.printable(str(item.get('title', item['id'])))}")
-        for name in ("why", "url"):
-            if name in item:
-                click.echo(f"    {kb.printable(str(item[name]))}")
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else None
+    click.echo(laid_out(lines(excerpt, served=served), width=width, colour=terminal), nl=False)

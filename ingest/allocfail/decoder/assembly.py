@@ -12,7 +12,7 @@ import re
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocfail import facts
 from allocfail.decoder.framing import FIRST, MIDDLE
@@ -42,6 +42,8 @@ _PATIENCE = 400
 _PATIENCE_BODY = 60
 #: The same, behind the line that ends Mem-Info in most releases.
 _PATIENCE_TAIL = 4
+#: How many lines behind an event may say what came of it.
+_AFTER = 20
 #: Slab reports are three lines or a few more.
 _PATIENCE_SLAB = 40
 #: The lines of a kill without its header, and what is doubtful until a body comes: they stand together.
@@ -108,6 +110,12 @@ class Dump:
     limit: str | None = None
     """Why no more than the header was looked at."""
     follows: Dump | None = None
+    verdict: dict[str, Any] | None = None
+    """Of the document that was made of it: a slab report that follows it has the same."""
+    after: str | None = None
+    """A line behind it that says what came of it."""
+    ended: bool = False
+    """It is whole: nothing more belongs to it, but what comes next may say what came of it."""
     closed: bool = False
     last: int = 0
     chars: int = 0
@@ -143,6 +151,7 @@ class _Words(NamedTuple):
     report: tuple[str, ...]
     start: tuple[str, ...]
     noise: tuple[str, ...]
+    failed: tuple[str, ...]
     lost: tuple[tuple[str, str], ...]
 
 
@@ -153,6 +162,7 @@ def _words() -> _Words:
         tuple(wording["report_start"]),
         tuple(wording["trace_start"]),
         tuple(wording["noise_start"]),
+        tuple(wording["failed"]),
         tuple((before, after) for before, after in wording["lost"]),
     )
 
@@ -446,6 +456,8 @@ class Assembler:
         for other in self._streams.values():
             if other.host == stream.host:
                 for dump in other.open:
+                    if dump.ended:
+                        continue
                     dump.missed = (dump.missed or 0) + lost
                     dump.take(record)
         return True
@@ -593,6 +605,9 @@ class Assembler:
         self._own(stream, target, record)
 
     def _other(self, stream: _Stream, target: Dump, record: Record, text: str) -> None:
+        if target.ended:
+            self._after(stream, target, text)
+            return
         memory = target.memory
         if memory.started:
             if is_memory_line(text):
@@ -611,8 +626,24 @@ class Assembler:
         if target.kind == "oom_kill" and is_table_line(text):
             self._own(stream, target, record)
             return
-        if memory.whole and target.kind != "oom_kill" and stream.count - target.last > _PATIENCE_TAIL:
-            self._close(stream, target)
+        if target.kind == "oom_kill":
+            return
+        if memory.whole and stream.count - target.last > _PATIENCE_TAIL:
+            target.ended = True
+            if stream.target is target:
+                stream.target = None
+        self._after(stream, target, text)
+
+    def _after(self, stream: _Stream, target: Dump, text: str) -> None:
+        """Keep the first line of a driver in the event's trace that says that something failed for want of memory."""
+        silent = stream.count - target.last
+        if silent > _AFTER:
+            if target.ended:
+                self._close(stream, target)
+        elif target.after is None and target.traced and any(word in text for word in _words().failed):
+            said = text.lower()
+            if any(f.module is not None and f.module.lower() in said for f in target.trace.frames):
+                target.after = text
 
     def _cpuset(self, stream: _Stream, record: Record, text: str) -> bool:
         """Take the cpuset line of 4.11 to 4.20, whole or in the pieces it was printed in."""

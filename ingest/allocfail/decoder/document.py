@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from allocfail import facts
 from allocfail.decoder import knowledge, times
 from allocfail.decoder.kit import decimal
-from allocfail.decoder.memory import read_memory
 from allocfail.decoder.options import Options
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from allocfail.decoder.fingerprint import Fingerprint
     from allocfail.decoder.memory import Memory
     from allocfail.decoder.records import Origin, Record
+    from allocfail.decoder.verdict import Judged
 
 __all__ = ["Options", "advise", "architecture", "build"]
 
@@ -138,7 +138,7 @@ def _is_bare(head: Record) -> bool:
     return head.host is None and head.time is None
 
 
-def build(event: Event, options: Options) -> dict[str, Any]:
+def build(event: Event, memory: Memory, options: Options) -> dict[str, Any]:
     """Return the document of one event, as the contract orders its fields, without verdict and articles."""
     dump = event.dump
     header = dump.header if dump.header is not None else dump.precursor
@@ -236,6 +236,9 @@ def build(event: Event, options: Options) -> dict[str, Any]:
     if source is not None:
         vmalloc: dict[str, Any] = {}
         _whole(vmalloc, "bytes", source.size)
+        if source.reason == "failed to allocate pages":
+            # What this line prints as the size is what had been obtained by then (mm/vmalloc.c, 5.12 and later).
+            _whole(vmalloc, "allocated_bytes", source.size)
         _whole(vmalloc, "allocated_bytes", source.allocated)
         if source.reason is not None:
             vmalloc["reason"] = source.reason
@@ -255,6 +258,8 @@ def build(event: Event, options: Options) -> dict[str, Any]:
             killed["victim_pid"] = oom.victim_pid
         if oom.memcg is not None:
             killed["memcg"] = oom.memcg
+        if oom.limit_kb is not None:
+            killed["limit_kb"] = oom.limit_kb
         if oom.task_memcg is not None:
             killed["task_memcg"] = oom.task_memcg
         score = oom.score_adj if oom.score_adj is not None else (header.score_adj if header is not None else None)
@@ -309,9 +314,9 @@ def build(event: Event, options: Options) -> dict[str, Any]:
         if subsystem is not None:
             own["subsystem"] = subsystem
     if dump.memory.started:
-        memory = _memory(read_memory(dump.memory.lines))
-        if memory:
-            own["memory"] = memory
+        said = _memory(memory)
+        if said:
+            own["memory"] = said
 
     own["complete"] = event.incomplete is None
     if event.incomplete is not None:
@@ -350,63 +355,13 @@ def _identify(
     doc["event"]["reason"] = reason
 
 
-def advise(doc: dict[str, Any], base: str) -> None:
-    """Add verdict and articles, from the fields that the event has by now; ``base`` is where the articles are."""
+def advise(doc: dict[str, Any], judged: Judged, base: str) -> None:
+    """Add verdict and articles; ``base`` is where the articles are."""
     own: dict[str, Any] = doc["allocfail"]
-    pages: int | None = own.get("pages")
-    features: knowledge.Features = {"kind": own["kind"], "complete": own["complete"], "has_order": "order" in own}
-    values: dict[str, str] = {}
-    mask: dict[str, Any] = own.get("gfp", {})
-    memory: dict[str, Any] = own.get("memory", {})
-    zones: list[dict[str, Any]] = memory.get("zones", [])
-    trace: dict[str, Any] = own.get("trace", {})
-    vmalloc: dict[str, Any] = own.get("vmalloc", {})
-    oom: dict[str, Any] = own.get("oom", {})
-    slab: dict[str, Any] = own.get("slab", {})
-    process: dict[str, Any] = doc.get("process", {})
-    if "may_sleep" in mask:
-        features["may_sleep"] = mask["may_sleep"]
-    if "context" in trace:
-        features["context"] = trace["context"]
-    if "order" in own:
-        features["order"] = own["order"]
-        values["order"] = str(own["order"])
-    features["zones"] = bool(zones)
-    if zones:
-        features["numa"] = len({str(z.get("node", 0)) for z in zones}) > 1
-        largest = memory.get("largest_free_order")
-        if "order" in own and any("free_blocks" in z for z in zones):
-            features["blocks"] = largest is not None and largest >= own["order"]
-    if "reason" in vmalloc:
-        features["vmalloc_reason"] = vmalloc["reason"]
-        values["reason"] = vmalloc["reason"]
-    if "constraint" in oom:
-        features["oom_constraint"] = oom["constraint"]
-    if pages is not None:
-        values["pages"] = str(pages)
-    if "name" in mask:
-        values["gfp"] = mask["name"]
-    elif "mask" in mask:
-        values["gfp"] = "mask " + mask["mask"]
-    if "mask" in mask:
-        values["mask"] = mask["mask"]
-    if "site" in own:
-        values["site"] = own["site"]
-    for name in ("page_kb", "free_kb", "largest_free_order"):
-        if name in memory:
-            values[name] = str(memory[name])
-    if "worst_zone" in memory:
-        values["worst_zone"] = memory["worst_zone"]
-    stalled = own.get("stalled_ms", own.get("stalled_ms_text"))
-    if stalled is not None:
-        values["stalled_ms"] = str(stalled)
-    size = vmalloc.get("bytes", vmalloc.get("bytes_text"))
-    if size is not None:
-        values["size"] = str(size)
-    values["cache"] = slab.get("cache", "(unknown)")
-    values["comm"] = process.get("name", "(unknown)")
-    own["verdict"] = knowledge.verdict(features, values)
-    found = knowledge.articles(features, values, base)
+    own["verdict"] = judged.document
+    if judged.features.get("may_sleep") is False and "gfp" not in own:
+        own["gfp"] = {"may_sleep": False}
+    found = knowledge.articles(judged.features, judged.values, base)
     if found:
         own["kb"] = found
         doc["rule"] = {

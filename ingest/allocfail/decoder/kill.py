@@ -23,11 +23,24 @@ _MEMCG = re.compile(r",oom_memcg=(.*?)(?:,task_memcg=|$)").search
 _TASK_MEMCG = re.compile(r",task_memcg=(.*),task=").search
 _TASK = re.compile(r",task=(.*),pid=([0-9]{1,9})(?:,|$)").search
 _LIMIT = re.compile(r"Task in (.*) killed as a result of limit of (.+)$").match
+_USAGE = re.compile(r"memory: usage [0-9]{1,15}kB, limit ([0-9]{1,15})kB").match
+_STATS = re.compile(r"Memory cgroup stats for (.+):$").match
 _GROUP = re.compile(r"Tasks in (.+) are going to be killed due to memory\.oom\.group set$").match
 #: Where the parenthesis round a victim's name closes: names may hold parentheses themselves.
 _STOPS = (") total-vm:", ") score ", "), UID")
 
-_STARTS = ("Out of ", "Memory cgroup out", "No available memory", "oom-kill:", "Task in ", "Tasks in ", "Kill", "kill")
+_STARTS = (
+    "Out of ",
+    "Memory cgroup out",
+    "Memory cgroup stats",
+    "No available memory",
+    "memory: usage ",
+    "oom-kill:",
+    "Task in ",
+    "Tasks in ",
+    "Kill",
+    "kill",
+)
 _TABLE = (
     "[",
     "Tasks state",
@@ -49,6 +62,8 @@ class OomLines:
     victim: str | None = None
     victim_pid: int | None = None
     memcg: str | None = None
+    limit_kb: int | None = None
+    """The limit that a memory cgroup had reached."""
     task_memcg: str | None = None
     score_adj: int | None = None
     nodemask: str | None = None
@@ -67,6 +82,7 @@ class OomLines:
             self.victim = kill.victim
             self.victim_pid = kill.victim_pid
         self.memcg = kill.memcg or self.memcg
+        self.limit_kb = self.limit_kb if kill.limit_kb is None else kill.limit_kb
         self.task_memcg = kill.task_memcg or self.task_memcg
         self.score_adj = self.score_adj if kill.score_adj is None else kill.score_adj
         self.nodemask = kill.nodemask or self.nodemask
@@ -92,6 +108,7 @@ class Kill:
     victim: str | None = None
     victim_pid: int | None = None
     memcg: str | None = None
+    limit_kb: int | None = None
     task_memcg: str | None = None
     score_adj: int | None = None
     nodemask: str | None = None
@@ -115,6 +132,10 @@ def parse_kill(text: str) -> Kill | None:
         return Kill("CONSTRAINT_MEMCG", memcg=m[2])
     if m := _GROUP(text):
         return Kill("CONSTRAINT_MEMCG", group=True)
+    if m := _USAGE(text):
+        return Kill("CONSTRAINT_MEMCG", limit_kb=int(m[1]))
+    if m := _STATS(text):
+        return Kill(memcg=m[1])
     return None
 
 

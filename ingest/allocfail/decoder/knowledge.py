@@ -1,4 +1,4 @@
-"""What the knowledge base says of an event: the verdict, and the articles that apply, in words with its own numbers.
+"""Rules and the sentences they hold: which apply to an event, and in words with its own numbers; the articles that do.
 
 The rules are data (``kb/facts/verdict.yml``, the articles' front matter); see there for what a condition means.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from allocfail import facts
 
-__all__ = ["Features", "articles", "fill", "holds", "verdict"]
+__all__ = ["Features", "articles", "fill", "first", "holds", "pieces", "wording"]
 
 #: A feature's name and its value; a feature the event lacks is not in it.
 Features = dict[str, str | int | bool]
@@ -34,23 +34,40 @@ def holds(when: dict[str, Any], features: Features) -> bool:
     return True
 
 
-def fill(text: str, values: dict[str, str]) -> str:
-    """Replace every ``{name}`` in ``text`` by its value; one without a value stays as it is."""
-    if "{" not in text:
-        return text
-    out = ""
+@lru_cache(maxsize=1024)
+def pieces(text: str) -> tuple[str, ...]:
+    """Return a sentence cut at its placeholders: literal text, a name, literal text and so on."""
+    out: list[str] = []
     at = 0
     while True:
         start = text.find("{", at)
         end = text.find("}", start)
         if start < 0 or end < 0:
-            return out + text[at:]
-        value = values.get(text[start + 1 : end])
-        out += text[at:start] + (value if value is not None else text[start : end + 1])
+            out.append(text[at:])
+            return tuple(out)
+        out.append(text[at:start])
+        out.append(text[start + 1 : end])
         at = end + 1
 
 
-def _first(rules: list[dict[str, Any]], features: Features) -> dict[str, Any] | None:
+def fill(text: str, values: dict[str, str]) -> str:
+    """Replace every ``{name}`` in ``text`` by its value; one without a value stays as it is."""
+    if "{" not in text:
+        return text
+    out = ""
+    named = False
+    for piece in pieces(text):
+        if named:
+            value = values.get(piece)
+            out += value if value is not None else "{" + piece + "}"
+        else:
+            out += piece
+        named = not named
+    return out
+
+
+def first(rules: list[dict[str, Any]], features: Features) -> dict[str, Any] | None:
+    """Return the first rule that holds, None where none does."""
     for rule in rules:
         if holds(rule["when"], features):
             return rule
@@ -58,9 +75,10 @@ def _first(rules: list[dict[str, Any]], features: Features) -> dict[str, Any] | 
 
 
 @cache
-def _rules() -> dict[str, list[dict[str, Any]]]:
-    lists: dict[str, Any] = facts.load()["verdict"]
-    return {name: rules for name, rules in lists.items() if isinstance(rules, list)}
+def wording() -> dict[str, dict[str, str]]:
+    """Return words and half sentences of the verdict, by what they are for."""
+    words: dict[str, dict[str, str]] = facts.load()["verdict"]["words"]
+    return words
 
 
 @cache
@@ -70,44 +88,15 @@ def _articles() -> list[dict[str, Any]]:
 
 
 @lru_cache(maxsize=1024)
-def _chosen(items: tuple[tuple[str, str | int | bool], ...]) -> dict[str, dict[str, Any] | None]:
-    """Return the rule of each list that applies to these features; a log's events differ in few of them."""
-    features = dict(items)
-    rules = _rules()
-    return {name: _first(rules[name], features) for name in ("cause", "zone_reclaim", "severity", "remedies")}
-
-
-@lru_cache(maxsize=1024)
 def _applying(items: tuple[tuple[str, str | int | bool], ...]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return the articles that apply to these features, each with the rule by which it does."""
     features = dict(items)
     found: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for article in _articles():
-        rule = _first(article["applies"], features)
+        rule = first(article["applies"], features)
         if rule is not None:
             found.append((article, rule))
     return found
-
-
-def verdict(features: Features, values: dict[str, str]) -> dict[str, Any]:
-    """Return ``allocfail.verdict``: ``values`` fill the sentences' placeholders."""
-    chosen = _chosen(tuple(features.items()))
-    out: dict[str, Any] = {}
-    cause = chosen["cause"]
-    if cause is not None:
-        out["cause"] = cause["value"]
-        out["summary"] = fill(cause["summary"], values)
-    zone = chosen["zone_reclaim"]
-    if zone is not None:
-        out["zone_reclaim_mode"] = zone["value"]
-        out["zone_reclaim_reason"] = fill(zone["reason"], values)
-    severity = chosen["severity"]
-    if severity is not None:
-        out["severity"] = severity["value"]
-    remedies = chosen["remedies"]
-    if remedies is not None:
-        out["remedies"] = list(remedies["values"])
-    return out
 
 
 def articles(features: Features, values: dict[str, str], base: str) -> list[dict[str, str]]:

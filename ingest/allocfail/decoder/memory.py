@@ -32,8 +32,16 @@ class Zone(TypedDict, total=False):
     high_kb: int
     present_kb: int
     managed_kb: int
+    boost_kb: int
+    reserved_highatomic_kb: int
+    free_highatomic_kb: int
+    free_cma_kb: int
     reserve_pages: list[int]
     free_blocks: list[int]
+    block_types: list[str]
+    """Letters of the migrate types in each list, by order; absent where the kernel prints none (before 3.8)."""
+    blocks_cut: bool
+    """The list ends before its sum: nothing follows from what is missing in it."""
     largest_free_order: int
 
 
@@ -75,8 +83,43 @@ def starts_memory(text: str) -> bool:
 
 _NUMBER = re.compile(r"-?[0-9]+", re.ASCII).match
 _BLOCK = re.compile(
-    rf"(-?[0-9]{{1,{_DIGITS}}})[*_](-?[0-9]{{1,{_DIGITS}}})kB(?:.(?:\([^)]*\).?)?)?", re.ASCII | re.DOTALL
+    rf"(-?[0-9]{{1,{_DIGITS}}})[*_](-?[0-9]{{1,{_DIGITS}}})kB(?:.(?:\(([^)]*)\).?)?)?", re.ASCII | re.DOTALL
 ).match
+
+_RESERVES = re.compile(rf"(?: *[0-9]{{1,{_DIGITS}}}(?![0-9]))*", re.ASCII).match
+
+# Migrate types (mm/page_alloc.c, mm/show_mem.c show_migration_types): unmovable, movable, reclaimable, CMA and others.
+_LETTERS = re.compile(r"[A-Z]{1,8}", re.ASCII).fullmatch
+
+#: Free lists of eleven orders, as most machines have, in one go: the same reading as block by block.
+_LIST = re.compile(
+    r" ".join([rf"([0-9]{{1,{_DIGITS}}})\*([0-9]{{1,{_DIGITS}}})kB(?: \(([A-Z]{{1,8}})\))?"] * 11) + r" = [0-9]+kB$",
+    re.ASCII,
+).match
+
+
+def _free_list(text: str, at: int) -> tuple[list[int], list[str], int, bool]:
+    """Read a zone's free lists from ``at`` on: counts, letters, the first block's size, and whether all are there."""
+    counts: list[int] = []
+    types: list[str] = []
+    found = _LIST(text, at)
+    if found is not None:
+        for order in range(11):
+            counts.append(int(found[3 * order + 1]))
+            letters = found[3 * order + 3]
+            types.append("" if letters is None else letters)
+        return counts, types, int(found[2]), True
+    first_kb = 0
+    block = _BLOCK(text, at)
+    while block is not None and len(counts) < _MOST:
+        if not counts:
+            first_kb = int(block[2])
+        counts.append(int(block[1]))
+        typed = _LETTERS(block[3] or "")
+        types.append(typed[0] if typed is not None else "")
+        at = block.end()
+        block = _BLOCK(text, at)
+    return counts, types, first_kb, text.startswith("= ", at)
 
 
 #: Asterisks that Markdown took for emphasis.
@@ -110,6 +153,33 @@ def field_kb(text: str, word: str) -> int | None:
         at += 1
     value, end = number(text, at)
     return value if text.startswith(("kB", "KB"), end) else None
+
+
+# The fields every kernel prints first, in one go: the same reading as one by one, where all is in its place.
+_MARKS = re.compile(
+    rf" free:([0-9]{{1,{_DIGITS}}})kB(?: boost:([0-9]{{1,{_DIGITS}}})kB)? min:([0-9]{{1,{_DIGITS}}})kB"
+    rf" low:([0-9]{{1,{_DIGITS}}})kB high:([0-9]{{1,{_DIGITS}}})kB(?: reserved_highatomic:([0-9]{{1,{_DIGITS}}})[kK]B)?"
+    rf"(?: free_highatomic:([0-9]{{1,{_DIGITS}}})[kK]B)?",
+    re.ASCII,
+).match
+
+
+def _separate_marks(zone: Zone, text: str) -> None:
+    """Read a zone's first fields one by one: some are missing, cut or not numbers."""
+    if (value := field_kb(text, " free:")) is not None:
+        zone["free_kb"] = value
+    if (value := field_kb(text, " min:")) is not None:
+        zone["min_kb"] = value
+    if (value := field_kb(text, " low:")) is not None:
+        zone["low_kb"] = value
+    if (value := field_kb(text, " high:")) is not None:
+        zone["high_kb"] = value
+    if (value := field_kb(text, " boost:")) is not None:
+        zone["boost_kb"] = value
+    if (value := field_kb(text, " reserved_highatomic:")) is not None:
+        zone["reserved_highatomic_kb"] = value
+    if (value := field_kb(text, " free_highatomic:")) is not None:
+        zone["free_highatomic_kb"] = value
 
 
 @cache
@@ -218,34 +288,33 @@ class MemoryBuilder:
         if node is not None:
             zone["node"] = node
         zone["name"] = name
-        if (value := field_kb(text, " free:")) is not None:
-            zone["free_kb"] = value
-        if (value := field_kb(text, " min:")) is not None:
-            zone["min_kb"] = value
-        if (value := field_kb(text, " low:")) is not None:
-            zone["low_kb"] = value
-        if (value := field_kb(text, " high:")) is not None:
-            zone["high_kb"] = value
+        marks = _MARKS(text, at)
+        if marks is not None:
+            zone["free_kb"] = int(marks[1])
+            zone["min_kb"] = int(marks[3])
+            zone["low_kb"] = int(marks[4])
+            zone["high_kb"] = int(marks[5])
+            if marks[2] is not None:
+                zone["boost_kb"] = int(marks[2])
+            if marks[6] is not None:
+                zone["reserved_highatomic_kb"] = int(marks[6])
+            if marks[7] is not None:
+                zone["free_highatomic_kb"] = int(marks[7])
+        else:
+            _separate_marks(zone, text)
         if (value := field_kb(text, " present:")) is not None:
             zone["present_kb"] = value
         if (value := field_kb(text, " managed:")) is not None:
             zone["managed_kb"] = value
+        if (value := field_kb(text, " free_cma:")) is not None:
+            zone["free_cma_kb"] = value
         self.memory.zones.append(zone)
 
     def _reserve(self, text: str) -> None:
         if not self.memory.zones or "reserve_pages" in self.memory.zones[-1]:
             return
-        pages: list[int] = []
-        at = text.find(":") + 1
-        while at < len(text) and len(pages) < _MOST:
-            if text[at] == " ":
-                at += 1
-                continue
-            value, end = number(text, at)
-            if value is None:
-                break
-            pages.append(value)
-            at = end
+        found = _RESERVES(text, text.find(":") + 1)
+        pages = [] if found is None else [int(digits) for digits in found[0].split(" ") if digits][:_MOST]
         if pages:
             self.memory.zones[-1]["reserve_pages"] = pages
 
@@ -254,14 +323,7 @@ class MemoryBuilder:
         name = text[:colon]
         if colon <= 0 or " " in name:
             return
-        counts: list[int] = []
-        first_kb = None
-        block = _BLOCK(text, colon + 2)
-        while block is not None and len(counts) < _MOST:
-            if first_kb is None:
-                first_kb = int(block[2])
-            counts.append(int(block[1]))
-            block = _BLOCK(text, block.end())
+        counts, types, first_kb, whole = _free_list(text, colon + 2)
         if not counts:
             return
         if self.memory.page_kb is None:
@@ -270,6 +332,10 @@ class MemoryBuilder:
         if zone is None:
             return
         zone["free_blocks"] = counts
+        if any(types):
+            zone["block_types"] = types
+        if not whole:
+            zone["blocks_cut"] = True
         for order in range(len(counts) - 1, -1, -1):
             if counts[order] > 0:
                 zone["largest_free_order"] = order

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from allocfail import facts
 from allocfail.decoder import times
 from allocfail.decoder.assembly import Assembler
+from allocfail.decoder.case import case_of
+from allocfail.decoder.causes import Weighing, weigh
 from allocfail.decoder.containers import described
 from allocfail.decoder.document import advise, build
 from allocfail.decoder.event import Event, Masks, decode, masks
 from allocfail.decoder.fields import at
 from allocfail.decoder.fill import fill, is_filled
 from allocfail.decoder.kit import width, without_surrogates
+from allocfail.decoder.memory import Memory, read_memory
 from allocfail.decoder.said import Said, read
 from allocfail.decoder.untangle import Line, Piece, join_lines, open_line, open_text, split_pieces
+from allocfail.decoder.verdict import Judged, judge
 
 if TYPE_CHECKING:
     from allocfail.decoder.assembly import Dump
@@ -85,8 +89,11 @@ class Work:
     """How many other events the text holds."""
     masks: Masks | None = None
     event: Event | None = None
+    memory: Memory | None = None
     made: dict[str, Any] | None = None
     """The event's own document."""
+    weighing: Weighing | None = None
+    judged: Judged | None = None
 
 
 class _Limits(NamedTuple):
@@ -268,28 +275,61 @@ def _told(document: dict[str, Any], options: Options) -> Options:
 def describe_event(document: dict[str, Any], work: Work, options: Options) -> Work | None:
     """Make the event's own document."""
     if work.event is not None:
-        work.made = build(work.event, _told(document, options))
+        work.memory = read_memory(work.event.dump.memory.lines)
+        work.made = build(work.event, work.memory, _told(document, options))
+    return work
+
+
+def weigh_event(document: dict[str, Any], work: Work, options: Options) -> Work | None:
+    """Work out how each zone stood for the request."""
+    del document, options
+    if work.event is not None and work.memory is not None:
+        work.weighing = weigh(case_of(work.event, work.memory))
+    return work
+
+
+def judge_event(document: dict[str, Any], work: Work, options: Options) -> Work | None:
+    """Find the verdict."""
+    del document, options
+    if work.weighing is not None:
+        work.judged = judge(work.weighing)
     # What is handed on is gone through by the engine, behind every script.
+    work.weighing = None
+    work.memory = None
     work.event = None
     return work
 
 
 def fill_document(document: dict[str, Any], work: Work, options: Options) -> Work | None:
     """Add verdict and articles, and put into the document what it lacks."""
-    if work.made is not None:
-        advise(work.made, options.kb_url)
+    if work.made is not None and work.judged is not None:
+        advise(work.made, work.judged, options.kb_url)
         fill(document, work.made, options, text=work.text, further=work.further)
     return work
 
 
 #: The steps behind the first, in order.
-STEPS = (read_sources, join_sources, understand, assemble, decode_masks, decode_dump, describe_event, fill_document)
+STEPS = (
+    read_sources,
+    join_sources,
+    understand,
+    assemble,
+    decode_masks,
+    decode_dump,
+    describe_event,
+    weigh_event,
+    judge_event,
+    fill_document,
+)
 
 
 def describe(event: Event, options: Options) -> dict[str, Any]:
     """Return the document of one event, verdict and articles included."""
-    made = build(event, options)
-    advise(made, options.kb_url)
+    memory = read_memory(event.dump.memory.lines)
+    judged = judge(weigh(case_of(event, memory)))
+    event.dump.verdict = judged.document
+    made = build(event, memory, options)
+    advise(made, judged, options.kb_url)
     return made
 
 

@@ -13,11 +13,15 @@ from allocfail.content import content_path
 from allocfail.decoder.fields import at
 from allocfail.errors import NotFoundError
 from allocfail.logs import events as decoder
+from allocfail.report.event import facts_of, headline, judgement
+from allocfail.report.layout import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import Console
+
+    from allocfail.report.event import Line
 
 __all__ = ["INDEX", "Group", "run", "show"]
 
@@ -123,29 +127,11 @@ def _words(value: Any) -> str:
     return kb.printable(str(value))
 
 
-def _facts(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what the decoder found in an event, as label and value."""
-    order, pages = at(event, "allocfail.order"), at(event, "allocfail.pages")
-    if order is not None:
-        yield "request", f"order {order}: {pages} adjacent page{'' if pages == 1 else 's'}"
-    mask, name = at(event, "allocfail.gfp.mask"), at(event, "allocfail.gfp.name")
-    if mask is not None:
-        yield "flags", f"{_words(mask)} = {_words(name)} ({_words(at(event, 'allocfail.gfp.flags'))})"
-    for label, field in (
-        ("may sleep", "allocfail.gfp.may_sleep"),
-        ("context", "allocfail.trace.context"),
-        ("call site", "allocfail.site"),
-        ("subsystem", "allocfail.subsystem"),
-        ("modules", "allocfail.trace.modules"),
-        ("kernel", "host.os.kernel"),
-        ("cause", "allocfail.verdict.summary"),
-    ):
-        if (value := at(event, field)) is not None:
-            yield label, _words(value)
-    if (mode := at(event, "allocfail.verdict.zone_reclaim_mode")) is not None:
-        yield "vm.zone_reclaim_mode", f"{_words(mode)}: {_words(at(event, 'allocfail.verdict.zone_reclaim_reason'))}"
-    for remedy in at(event, "allocfail.verdict.remedies") or ():
-        yield "what helps", _words(remedy)
+def _facts(event: Mapping[str, Any]) -> Iterator[Line]:
+    """Yield what the decoder found in an event: the answer, then the facts."""
+    own = event["allocfail"]
+    yield from judgement(own.get("verdict", {}), str(own.get("kind")))
+    yield from facts_of(dict(event))
 
 
 def show(groups: Sequence[Group], url: str, console: Console) -> None:
@@ -157,14 +143,12 @@ def show(groups: Sequence[Group], url: str, console: Console) -> None:
     for group in groups:
         first, count = group.events[0], len(group.events)
         console.print(Rule(Text(f"group {_words(group.id)}"), align="left"))
-        console.print(Text(_words(at(first, "allocfail.fingerprint.title")), style="bold"))
+        console.print(Text(headline(dict(first)), style="bold"))
         facts = Table.grid(padding=(0, 2))
         facts.add_column(style="dim", no_wrap=True)
         facts.add_column()
-        before = ""
-        for label, value in _facts(first):
-            facts.add_row("" if label == before else label, Text(value))
-            before = label
+        for line in _facts(first):
+            facts.add_row(line.label, Text(line.text, style=COLOURS.get(line.style, "")))
         console.print(facts)
         console.print()
         console.print(Text(f"{count} event{'' if count == 1 else 's'}", style="bold"))
