@@ -10,8 +10,12 @@ import pytest
 
 from allocfail.cluster import templates
 from allocfail.cluster.engine import Engine, EngineError, connect, path
-from allocfail.cluster.install import ENTRY, Wanted, Wiring, install, status, uninstall, unwire
-from allocfail.cluster.managed import diff
+from allocfail.cluster.install import Wanted, Wiring, install
+from allocfail.cluster.managed import ENTRY
+from allocfail.cluster.status import status
+from allocfail.cluster.steps import diff
+from allocfail.cluster.uninstall import uninstall
+from allocfail.cluster.wiring import unwire
 from allocfail.errors import AllocfailError, InputError, NotFoundError
 from clusters import ARTICLE, PIPELINES, WANTED, actions, add, done, put
 
@@ -21,7 +25,7 @@ pytest_plugins = ["cluster_fixtures"]
 def test_second_install_changes_nothing(cluster: Engine) -> None:
     assert set(actions(install(cluster, WANTED)).values()) == {"created"}
     assert done(install(cluster, WANTED)) == []
-    assert set(actions(status(cluster, WANTED)).values()) == {"current", "failed"}  # these pipelines decode nothing
+    assert set(actions(status(cluster, WANTED)).values()) == {"current", "failed", "unset"}  # these pipelines decode nothing
 
 
 def test_dry_run_says_what_install_does_and_writes_nothing(cluster: Engine) -> None:
@@ -159,7 +163,8 @@ def test_unwire_takes_back_one_index_only(cluster: Engine) -> None:
     cluster.request("PUT", "/app-one", {})
     cluster.request("PUT", "/app-two", {})
     list(install(cluster, WANTED, Wiring(["app-*"], "final")))
-    assert actions(unwire(cluster, Wiring(["app-one"]))) == {"index app-one": "updated"}
+    unwired = actions(unwire(cluster, Wiring(["app-one"])))
+    assert unwired == {"index app-one": "updated", "component template allocfail-wiring": "updated"}
     assert put(cluster, "app-one", {}) == {}
     assert put(cluster, "app-two", {})["through"] is True
     assert actions(uninstall(cluster, grace=0.1))["index app-two"] == "updated"

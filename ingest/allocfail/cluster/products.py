@@ -16,8 +16,6 @@ class Product(NamedTuple):
     """First major version that its client can talk to."""
     refusal: str
     """Words of its security when it lets nobody see the version: who may only write is told no more than that."""
-    saved_objects: str
-    """The generated file for the dashboards that belong to it."""
 
 
 PRODUCTS = {
@@ -27,13 +25,11 @@ PRODUCTS = {
             "elasticsearch",
             oldest=8,  # the client needs the media types that 8.0 brought in
             refusal="is granted by the cluster privileges [",
-            saved_objects="kibana.ndjson",
         ),
         Product(
             "opensearch",
             oldest=1,
             refusal="no permissions for [cluster:monitor/main]",
-            saved_objects="opensearch-dashboards.ndjson",
         ),
     )
 }

@@ -107,7 +107,7 @@ def enrich(
             options = _with_kernel(options, release)
     made = build(dumps[0], options)
     _journal(document, made, options)
-    return _merge(document, made, text, further=len(dumps) - 1, now=now)
+    return _merge(document, made, text, further=len(dumps) - 1, now=now, only=options.only)
 
 
 def _done(document: dict[str, Any]) -> bool:
@@ -145,7 +145,13 @@ def _with_kernel(options: Options, release: str) -> Options:
 
 
 def _merge(
-    document: dict[str, Any], made: dict[str, Any], text: str, *, further: int, now: datetime | None
+    document: dict[str, Any],
+    made: dict[str, Any],
+    text: str,
+    *,
+    further: int,
+    now: datetime | None,
+    only: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     own = made["allocfail"]
     if further:
@@ -168,13 +174,15 @@ def _merge(
         # The collector's own host is in host.*: the line's goes where the relay's protocol has it.
         made.pop("host")
         made.setdefault("log", {}).setdefault("syslog", {})["hostname"] = named
+    if only:
+        made = {key: value for key, value in made.items() if key in only}
     out = dict(document)
     tags = out.get("tags")
-    if isinstance(tags, list):
+    if "tags" in made and isinstance(tags, list):
         made.pop("tags")
         if TAG not in tags:
             out["tags"] = [*tags, TAG]
-    elif isinstance(tags, str):
+    elif "tags" in made and isinstance(tags, str):
         made.pop("tags")
         if tags != TAG:
             out["tags"] = [tags, TAG]

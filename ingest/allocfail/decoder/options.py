@@ -26,3 +26,5 @@ class Options:
     file: str | None = None
     """``log.file.path``."""
     kb_url: str = DEFAULT_URL
+    only: tuple[str, ...] = ()
+    """The top-level fields that a document is filled with, ``allocfail`` among them; empty: all."""
