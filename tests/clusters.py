@@ -51,7 +51,9 @@ def remove_all(cluster: Engine) -> None:
         composed = item["index_template"].get("composed_of", [])
         kept = [name for name in composed if not name.startswith("allocfail-")]
         if kept != composed and not item["name"].startswith("allocfail-"):
-            body = {key: value for key, value in item["index_template"].items() if not key.endswith(("_date", "_millis"))}
+            body = {
+                key: value for key, value in item["index_template"].items() if not key.endswith(("_date", "_millis"))
+            }
             body["template"] = {"settings": {"number_of_replicas": 0}}
             cluster.request("PUT", path("_index_template", item["name"]), {**body, "composed_of": kept})
     for kind in ("_index_template", "_component_template"):

@@ -25,7 +25,11 @@ pytest_plugins = ["cluster_fixtures"]
 def test_second_install_changes_nothing(cluster: Engine) -> None:
     assert set(actions(install(cluster, WANTED)).values()) == {"created"}
     assert done(install(cluster, WANTED)) == []
-    assert set(actions(status(cluster, WANTED)).values()) == {"current", "failed", "unset"}  # these pipelines decode nothing
+    assert set(actions(status(cluster, WANTED)).values()) == {
+        "current",
+        "failed",
+        "unset",
+    }  # these pipelines decode nothing
 
 
 def test_dry_run_says_what_install_does_and_writes_nothing(cluster: Engine) -> None:

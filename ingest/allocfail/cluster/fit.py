@@ -162,7 +162,7 @@ class _Check:
             elif _is_object(spec) or kind in _ANY_OBJECT:
                 yield Misfit(here, "is mapped as an object, and an event has a value there", f"map {here} as keyword")
             elif reason := _refused(one, spec, kind, here, lenient=self._lenient):
-                yield Misfit(here, reason, f"map {here} as {_suited(one)}")
+                yield Misfit(here, reason, _remedy(one, kind, here))
 
 
 def _leaves(value: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
@@ -184,8 +184,10 @@ def _dynamic(name: str, value: Any) -> Iterator[str]:
         yield f"{name}.keyword"
 
 
-def _suited(value: Any) -> str:
-    return "boolean" if isinstance(value, bool) else "long" if isinstance(value, int) else "keyword"
+def _remedy(value: Any, kind: str, here: str) -> str:
+    if kind == "keyword":
+        return f"give {here} an ignore_above of 8191"
+    return f"map {here} as {'boolean' if isinstance(value, bool) else 'long' if isinstance(value, int) else 'keyword'}"
 
 
 def _refused(value: Any, spec: Mapping[str, Any], kind: str, here: str, *, lenient: bool) -> str:

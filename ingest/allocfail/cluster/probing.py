@@ -60,13 +60,20 @@ def require_fit(targets: Iterable[Target], wanted: Wanted, fields: Mapping[str, 
         found = misfits(wanted.events, target.shape.with_fields(fields))
         if not found:
             continue
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        remedy = found[0].remedy
-        if not wanted.only and any(one.field.partition(".")[0] != "allocfail" for one in found):
+        more = f" (so are {', '.join(one.field for one in found[1:4])}{' …' if len(found) > 4 else ''})"
+        remedy = f"{found[0].remedy}{', and so on' if len(found) > 1 else ''}"
+        if not wanted.only and _fits_alone(target, wanted, fields):
             remedy += ", or leave all fields but allocfail.* out with --only allocfail"
         raise AllocfailError(
-            f"{target.kind} {target.name} would refuse events: {found[0]}{more}: {remedy}; nothing was changed"
+            f"{target.kind} {target.name} would refuse events: {found[0]}{more if len(found) > 1 else ''}: {remedy}; "
+            "nothing was changed"
         )
+
+
+def _fits_alone(target: Target, wanted: Wanted, fields: Mapping[str, Any]) -> bool:
+    """Whether the fields of ``allocfail.*`` by themselves would be taken."""
+    own = {"allocfail": fields["allocfail"]}
+    return not misfits([{"allocfail": event["allocfail"]} for event in wanted.events], target.shape.with_fields(own))
 
 
 def probe_steps(targets: Iterable[Target], probes: Sequence[Mapping[str, Any]]) -> Iterator[Step]:

@@ -37,7 +37,7 @@ def publish(engine: Engine, wanted: Wanted, *, dry_run: bool = False) -> Iterato
     made = templates_.build(templates_.missing_types(engine))
     record = read_record(engine)
     after = record.copy()
-    after.kb_url = wanted.kb_url
+    after.kb_url = wanted.kb_url or record.kb_url
     steps = article_steps(engine, made, wanted.articles)
     present = read_pipelines(engine)
     if ENTRY in present:

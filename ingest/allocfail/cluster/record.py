@@ -100,5 +100,5 @@ def record_step(before: Record, after: Record) -> Step | None:
     body = templates_.stamp({"template": {}}, "What allocfail install was told, and what it has wired")
     body["_meta"] |= after.as_meta()
     action = "created" if old is None else "updated"
-    change = Change("component template", RECORD, action, "remembers", diff(RECORD, old, after.as_meta()))
+    change = Change("component template", RECORD, action, "what was told and wired", diff(RECORD, old, after.as_meta()))
     return Step(change, (Request("PUT", target, body),))

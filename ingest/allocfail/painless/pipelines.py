@@ -55,6 +55,11 @@ class Dialect:
         """The option of a ``pipeline`` processor by which a pipeline that is not there is no failure."""
         return "ignore_missing_pipeline" if self.release >= (8, 4) else "ignore_failure"
 
+    @property
+    def missing_types(self) -> frozenset[str]:
+        """The mapping types that may be missing there, for which templates have others."""
+        return frozenset() if self.release >= (7, 14) else frozenset({"match_only_text", "wildcard"})
+
     def pipeline(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return a pipeline's body as this engine takes it."""
         return {**body, "_meta": {"managed_by": "allocfail"}} if self.takes_meta else body
@@ -66,6 +71,7 @@ class OpenSearch(Dialect):
     name = "opensearch"
     takes_meta = False
     optional = "ignore_failure"
+    missing_types = frozenset({"match_only_text", "wildcard"})
 
 
 DIALECTS: dict[str, type[Dialect]] = {kind.name: kind for kind in (Dialect, OpenSearch)}
