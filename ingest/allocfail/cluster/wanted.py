@@ -44,7 +44,11 @@ def wanted_content(product: str, kb_url: str | None = None, only: tuple[str, ...
 
     base = kb_url or DEFAULT_URL
     probes = templates.probes()
-    made = [enrich(dict(probe), Options(kb_url=base, only=only)) for probe in probes]
+    options = Options(kb_url=base, only=only)
+    made = [enrich(dict(probe), options) for probe in probes]
+    # Where a shipper has put its own host, the line's goes to another field.
+    elsewhere = enrich({**probes[0], "host": {"name": "shipper"}}, options) or {}
+    made.append({name: value for name, value in elsewhere.items() if name != "host"})
     return Wanted(
         pipelines.build(product, kb_url=base, only=only),
         [kb.document(article, base) for article in kb.load()],
