@@ -33,8 +33,8 @@ class UnreachableError(EngineError):
     """Nothing that could answer is there: connection refused, name unknown, TLS failed, time over."""
 
 
-class AnswerError(EngineError):
-    """A good status, and behind it nothing that the cluster would say: cut JSON, a proxy's page, another answer.
+class AnswerError(UnreachableError):
+    """What answers is not the cluster: cut JSON, a proxy's page, another answer. Asking again may help.
 
     What was asked may have been done or not.
     """

@@ -139,7 +139,7 @@ def content_for(engine: Engine, kb_url: str | None, only: tuple[str, ...] = ()) 
 def only_fields(given: tuple[str, ...]) -> tuple[str, ...]:
     """Return the top-level fields that ``--only`` names, ``allocfail`` always among them; empty for ``all``."""
     names = {name.strip() for one in given for name in one.split(",")} - {""}
-    if "all" in names:
+    if not names or "all" in names:
         return ()
     if unknown := names - set(EVENT_FIELDS):
         raise InputError(f"--only: an event has no field {min(unknown)}; there are {', '.join(EVENT_FIELDS)}")
