@@ -180,7 +180,7 @@ BIG = 18446744073709551615
         {"event": {"kind": "alert", "id": BIG}, "message": "all allocated"},
         {"event": {"kind": "alert"}, "deep": [{"er": BIG}], "message": "all allocated"},
         {"_allocfail": {"mine": 1}, "message": "all allocated"},
-        {"_allocfail_state": {"mine": 1}, **LINE},
+        {"_allocfail_work": {"mine": 1}, **LINE},
         {"event": "text", "error": "text", "tags": "text", "message": "all allocated"},
     ],
 )

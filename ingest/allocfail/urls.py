@@ -7,14 +7,12 @@ import os
 from allocfail.errors import InputError
 from allocfail.terminal import printable
 
-__all__ = ["DEFAULT_URL", "URL_VARIABLE", "article_url", "base_url", "given_url"]
+__all__ = ["DEFAULT_URL", "URL_VARIABLE", "base_url", "given_url"]
 
 #: Where ``allocfail kb serve`` listens unless told otherwise.
 DEFAULT_URL = "http://127.0.0.1:8765/"
 #: Environment variable that names another place where the built pages are served.
 URL_VARIABLE = "ALLOCFAIL_KB_URL"
-#: Stands in a base URL where an article's id belongs.
-_ID = "{id}"
 
 
 def given_url(given: str | None = None) -> str | None:
@@ -32,19 +30,12 @@ def base_url(given: str | None = None) -> str:
     from urllib.parse import urlsplit  # noqa: PLC0415 - the default needs no parsing
 
     url = given_url(given) or DEFAULT_URL
-    templated = _ID in url
+    templated = "{id}" in url
     try:
         parts = urlsplit(url)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and _ID not in parts.netloc
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and "{" not in parts.netloc
     except ValueError:
         good = False
     if not good or (not templated and (parts.query or parts.fragment)) or not url.isprintable() or " " in url:
         raise InputError(f"not a base URL of http or https: {printable(url)}")
     return url if templated or url.endswith("/") else url + "/"
-
-
-def article_url(base: str, identifier: str, anchor: str = "") -> str:
-    """Return the address of an article, or of a section of it, at ``base`` (see :func:`base_url`)."""
-    if _ID in base:
-        return base.replace(_ID, identifier)
-    return f"{base}{identifier}.html{'#' if anchor else ''}{anchor}"

@@ -37,7 +37,7 @@ def wanted_content(product: str, kb_url: str | None = None, only: tuple[str, ...
     """
     from allocfail.articles import articles as kb  # noqa: PLC0415 - heavy, and for the commands that install alone
     from allocfail.cluster import templates  # noqa: PLC0415
-    from allocfail.decoder.fill import enrich  # noqa: PLC0415
+    from allocfail.decoder.enrich import enrich  # noqa: PLC0415
     from allocfail.decoder.options import Options  # noqa: PLC0415
     from allocfail.painless import pipelines  # noqa: PLC0415
     from allocfail.urls import DEFAULT_URL  # noqa: PLC0415

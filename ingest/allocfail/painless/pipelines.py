@@ -1,10 +1,9 @@
 """Makes the ingest pipelines as the JSON an engine takes, from YAML, Painless in its own files, and facts.
 
-A definition in ``pipelines/*.yml`` reads like the pipeline it becomes, with four additions: ``sources`` of a script
-processor names files of ``pipelines/painless`` whose functions make up its source, the last one holding what runs;
-``facts`` names what of ``kb/facts`` it gets as ``params.facts``; ``if: {file: …}`` takes a condition from a file
-(``engine: …``: where only that one needs it), ``optional: true`` calls a pipeline that need not be there, and
-``include`` takes a list from another YAML file.
+A definition in ``pipelines/*.yml`` reads like the pipeline it becomes, with four additions: ``step`` of a script
+processor names the function of the decoder that it runs, compiled (:mod:`allocfail.painless.scripts`);
+``if: {file: …}`` takes a condition from a file (``engine: …``: where only that one needs it), ``optional: true`` calls
+a pipeline that need not be there, and ``include`` takes a list from another YAML file.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from allocfail import facts
 from allocfail.content import content_path
+from allocfail.decoder.options import Options
 from allocfail.errors import InputError
+from allocfail.painless.values import as_param
 from allocfail.release import version_number
 from allocfail.urls import DEFAULT_URL
 
@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["CUSTOM", "DIALECTS", "ENTRY", "SOURCE_LIMIT", "Dialect", "build", "dialect", "generate", "to_json"]
+__all__ = [
+    "CUSTOM",
+    "DIALECTS",
+    "ENTRY",
+    "SOURCE_LIMIT",
+    "STATE",
+    "Dialect",
+    "build",
+    "dialect",
+    "generate",
+    "generate_scripts",
+    "to_json",
+]
 
 #: Id of the pipeline that documents are sent to.
 ENTRY = "allocfail"
@@ -31,9 +43,11 @@ ENTRY = "allocfail"
 CUSTOM = "allocfail@custom"
 
 #: Field that holds what one script hands to the next; nothing of it stays in a document.
-STATE = "_allocfail_state"
+STATE = "_allocfail_work"
 #: Painless refuses a longer source (``script.max_size_in_bytes``, 65,535 by default in both engines).
 SOURCE_LIMIT = 65_535
+#: Where the compiled scripts are, each as its source and the facts that it reads.
+_SCRIPTS = "pipelines/generated/scripts"
 
 
 class Dialect:
@@ -104,7 +118,7 @@ def _yaml(path: Path) -> Any:
 def _condense(source: str) -> str:
     """Return Painless without comments, indentation and empty lines: a script's length is bounded, a reader's is not.
 
-    No string in these files holds ``//``.
+    No string in these scripts holds ``//``.
     """
     lines = (line.strip() for line in source.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
@@ -115,31 +129,15 @@ def _painless(name: str) -> str:
     return _condense(content_path(f"pipelines/painless/{name}").read_text(encoding="utf-8"))
 
 
-def _mapped(names: list[str]) -> dict[str, bool]:
-    """Return a list of names as a map, where membership is one look-up."""
-    return dict.fromkeys(names, True)
+def _script(tag: str) -> tuple[str, dict[str, Any]]:
+    """Return the source of a compiled script, and the facts that it reads."""
+    source = content_path(f"{_SCRIPTS}/{tag}.painless").read_text(encoding="utf-8")
+    with content_path(f"{_SCRIPTS}/{tag}.json").open(encoding="utf-8") as file:
+        known: dict[str, Any] = json.load(file)
+    return _condense(source), known
 
 
-def script_facts(names: list[str]) -> dict[str, Any]:
-    """Return ``params.facts``: the compiled facts of these names, lists that are only asked for members as maps."""
-    loaded = facts.load()
-    out: dict[str, Any] = {}
-    for name in names:
-        value = loaded[name]
-        if name == "frames":
-            value = {
-                "plumbing": _mapped([f for group in value["plumbing"].values() for f in group]),
-                "page": _mapped(value["plumbing"]["page"]),
-                "vmalloc": _mapped(value["plumbing"]["vmalloc"]),
-                **{k: _mapped(value[k]) for k in ("entry", "softirq", "interrupt", "process", "outermost", "dump")},
-                "failure": _mapped(value["failure"]),
-                "abi_prefixes": value["abi_prefixes"],
-            }
-        out[name] = value
-    return out
-
-
-def _processor(kind: str, body: dict[str, Any], engine: Dialect, given: dict[str, Any]) -> dict[str, Any]:
+def _processor(kind: str, body: dict[str, Any], engine: Dialect, options: Options) -> dict[str, Any]:
     body = dict(body)
     condition = body.get("if")
     if isinstance(condition, dict):
@@ -148,13 +146,11 @@ def _processor(kind: str, body: dict[str, Any], engine: Dialect, given: dict[str
             del body["if"]
     if body.pop("optional", False):
         body[engine.optional] = True
-    if kind == "script" and "sources" in body:
-        parts = [_painless(f"{name}.painless") for name in body.pop("sources")]
-        source = "\n".join(parts)
+    if kind == "script" and body.pop("step", None):
+        source, known = _script(body["tag"])
         if len(source.encode()) > SOURCE_LIMIT:
             raise InputError(f"script {body['tag']} has {len(source.encode())} bytes, more than {SOURCE_LIMIT}")
-        params: dict[str, Any] = {"facts": script_facts(body.pop("facts", []))}
-        params |= {"newline": "\n", "tab": "\t", "carriage_return": "\r", "nbsp": "\u00a0", **given}
+        params = {"known": known, "options": as_param(options)}
         body |= {"lang": "painless", "source": source, "params": params}
     return {kind: body}
 
@@ -176,7 +172,7 @@ def build(
     product's, the newest where it is None. Raises :class:`InputError` for another product and for what is no version.
     """
     engine = dialect(product, version)
-    given: dict[str, Any] = {"kb_url": kb_url, "only": list(only)}
+    options = Options(kb_url=kb_url, only=tuple(only))
     built: dict[str, dict[str, Any]] = {}
     for name in ("allocfail-event", ENTRY):
         definition = _yaml(content_path(f"pipelines/{name}.yml"))
@@ -184,7 +180,7 @@ def build(
             "description": definition["description"],
             "version": version_number(),
             "processors": [
-                _processor(kind, b, engine, given) for p in definition["processors"] for kind, b in p.items()
+                _processor(kind, b, engine, options) for p in definition["processors"] for kind, b in p.items()
             ],
             "on_failure": _on_failure(definition["on_failure"], only),
         }
@@ -195,6 +191,24 @@ def build(
 def to_json(body: dict[str, Any]) -> str:
     """Return a pipeline as a file's text."""
     return json.dumps(body, ensure_ascii=False, indent=1) + "\n"
+
+
+def generate_scripts() -> dict[str, str]:
+    """Compile the decoder's steps; return the files that are committed: path below the project's root, and text."""
+    from allocfail.painless.scripts import step_script  # noqa: PLC0415 - needs mypy, which only developers have
+
+    made: dict[str, str] = {}
+    steps = [
+        (body["tag"], body["step"])
+        for processor in _yaml(content_path("pipelines/allocfail-event.yml"))["processors"]
+        for body in processor.values()
+        if "step" in body
+    ]
+    for number, (tag, step) in enumerate(steps):
+        script = step_script(step, first=number == 0, last=number == len(steps) - 1)
+        made[f"{_SCRIPTS}/{tag}.painless"] = script.source + "\n"
+        made[f"{_SCRIPTS}/{tag}.json"] = json.dumps(script.constants, ensure_ascii=False, indent=1) + "\n"
+    return made
 
 
 def generate() -> dict[str, str]:
