@@ -54,7 +54,7 @@ def test_the_documented_role_is_enough(admin: Engine) -> None:
     with key_with(admin, role("install")) as limited:
         assert {change.action for change in install(limited, WANTED, wiring)} == {"created", "updated"}
         assert done(install(limited, WANTED, wiring)) == []
-        assert set(actions(status(limited, WANTED)).values()) == {"current", "wired", "failed"}
+        assert set(actions(status(limited, WANTED)).values()) == {"current", "wired", "failed", "unset"}
         assert put(admin, "app-logs", {})["through"] is True
 
         with key_with(admin, role("ship")) as shipping:

@@ -194,4 +194,5 @@ def show(groups: Sequence[Group], url: str, console: Console) -> None:
         style="dim",
         soft_wrap=True,
     )
-    console.print(Text(f"  allocfail install --url {url} --dashboards-url http://127.0.0.1:5601"), soft_wrap=True)
+    there = f"--dashboards-url http://127.0.0.1:5601 --kb-url {kb.DEFAULT_URL}"
+    console.print(Text(f"  allocfail install --url {url} {there}"), soft_wrap=True)
