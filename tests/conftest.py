@@ -34,6 +34,7 @@ ENGINE_FIXTURES = {
     "engine",
     "engine_without_regex",
     "opensearch_engine",
+    "old",
     "opensearch_url",
 }
 PRODUCTS = ["elasticsearch", "opensearch"]

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from allocfail.cluster.engine import Engine, EngineError, connect, connection
-from allocfail.cluster.install import ENTRY, Wiring, install, status, uninstall
+from allocfail.cluster.install import Wiring, install
+from allocfail.cluster.managed import ENTRY
 from allocfail.cluster.ship import Shipper
+from allocfail.cluster.status import status
+from allocfail.cluster.uninstall import uninstall
 from clusters import WANTED, actions, done, put, remove_all
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ def test_the_documented_role_is_enough(admin: Engine) -> None:
     with key_with(admin, role("install")) as limited:
         assert {change.action for change in install(limited, WANTED, wiring)} == {"created", "updated"}
         assert done(install(limited, WANTED, wiring)) == []
-        assert set(actions(status(limited, WANTED)).values()) == {"current", "wired", "failed"}
+        assert set(actions(status(limited, WANTED)).values()) == {"current", "wired", "failed", "unset"}
         assert put(admin, "app-logs", {})["through"] is True
 
         with key_with(admin, role("ship")) as shipping:

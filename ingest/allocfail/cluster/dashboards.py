@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from allocfail.cluster.engine import Connection, EngineError, api_error, http_pool, path, unreachable
-from allocfail.cluster.managed import Change, diff
+from allocfail.cluster.client import http_pool, path
+from allocfail.cluster.errors import EngineError, api_error, unreachable
+from allocfail.cluster.steps import Change, diff
 from allocfail.content import content_path
 from allocfail.errors import AllocfailError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from allocfail.cluster.connection import Connection
 
 __all__ = ["import_objects", "objects", "remove_objects"]
 
@@ -36,7 +39,7 @@ def objects(product: str) -> list[dict[str, Any]]:
 def import_objects(where: Connection, wanted: list[dict[str, Any]], *, dry_run: bool = False) -> Iterator[Change]:
     """Import ``wanted`` in one request and yield what became of each; what is there already as wanted is not sent.
 
-    Raises :class:`EngineError` when the dashboards refuse, :class:`allocfail.cluster.engine.UnreachableError`
+    Raises :class:`EngineError` when the dashboards refuse, :class:`allocfail.cluster.errors.UnreachableError`
     when they are not there.
     """
     changes = []

@@ -50,6 +50,8 @@ def fill(document: dict[str, Any], made: dict[str, Any], options: Options, *, te
     _relate(document, made)
     _relayed(document, made)
     _forget_the_kernel(document)
+    if options.only:
+        made = {name: value for name, value in made.items() if name in options.only}
     _tag(document, made)
     _related(document, made)
     _fill(document, made, "", document)
@@ -113,6 +115,8 @@ def _relayed(document: dict[str, Any], made: dict[str, Any]) -> None:
 
 
 def _tag(document: dict[str, Any], made: dict[str, Any]) -> None:
+    if "tags" not in made:
+        return
     tags = document.get("tags")
     if isinstance(tags, list):
         made.pop("tags")
