@@ -9,9 +9,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from allocfail import facts
-from allocfail.painless import pipelines
 from allocfail.cluster import saved_objects
 from allocfail.content import content_path
+from allocfail.painless import pipelines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from allocfail.cluster import mappings
 from allocfail.cluster import templates as templates_
 from allocfail.cluster.engine import Engine, EngineError, path
 from allocfail.cluster.managed import (
@@ -76,6 +77,7 @@ def install(
         yield put_object(engine, "component template", name, read_component(engine, name), body, dry_run=dry_run)
     for name, body in made.index_templates.items():
         yield put_object(engine, "index template", name, index_templates.get(name), body, dry_run=dry_run)
+    yield mappings.put_events_index(engine, made.events_index, dry_run=dry_run)
     yield from _put_articles(engine, made, wanted.articles, dry_run=dry_run)
     bodies = {name: signed(engine, body) for name, body in wanted.pipelines.items()}
     for name in inner_first(bodies):
@@ -107,7 +109,12 @@ def _events_names(present: Mapping[str, Any], index: str | None, stream: str | N
 
 
 def _missing_types(engine: Engine) -> frozenset[str]:
-    """Return the mapping types, of those for which there is a fallback, that the server does not have."""
+    """Return the mapping types, of those for which there is a fallback, that the server does not have.
+
+    OpenSearch has them, but its Dashboards do not know them.
+    """
+    if engine.product == "opensearch":
+        return templates_.mapping_types()
     missing = set()
     for kind in templates_.mapping_types():
         body = {
@@ -233,6 +240,9 @@ def uninstall(
         for pattern in patterns:
             indices, streams = resolve(engine, pattern)
             for name in sorted({streams.get(index, index) for index in indices}):
+                if name not in streams.values() and mappings.is_empty(engine, name):
+                    yield from _delete_events(engine, [name], dry_run=dry_run)
+                    continue
                 yield Change("events", name, "left", "your data: --delete-events removes it")
 
 

@@ -17,7 +17,17 @@ from allocfail.content import content_path
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["MANAGED_BY", "Templates", "build", "digest", "mapping_types", "probe", "stamp", "version_number"]
+__all__ = [
+    "MANAGED_BY",
+    "Templates",
+    "build",
+    "digest",
+    "mapping_types",
+    "probe",
+    "properties",
+    "stamp",
+    "version_number",
+]
 
 #: ``_meta.managed_by`` of everything that install makes.
 MANAGED_BY = "allocfail"
@@ -107,6 +117,12 @@ def _mapping(
         if twins and short == "long":
             place(f"{name}_text", types["keyword"])
     return properties
+
+
+def properties(file: str, missing: Collection[str] = ()) -> dict[str, Any]:
+    """Return the mapping that a fields file of ``pipelines/templates`` makes; ``missing`` as for :func:`build`."""
+    source = _read(file)
+    return _mapping(source, _read("types.yml"), missing, twins="dynamic" in source and "index" not in source)
 
 
 def build(missing: Collection[str] = (), *, index: str | None = None, stream: str | None = None) -> Templates:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from allocfail.cluster import mappings
 from allocfail.cluster import templates as templates_
 from allocfail.cluster.engine import Engine, EngineError, path
 from allocfail.cluster.managed import (
@@ -218,7 +219,7 @@ def wire(engine: Engine, plan: Plan, made: templates_.Templates, *, dry_run: boo
     for hook, there in plan.hooks.items():
         yield _add_hook(engine, hook, there, dry_run=dry_run)
     for name, body in plan.templates.items():
-        wired = _wired_template(body, setting)
+        wired = mappings.composed(engine, _wired_template(body, setting))
         if is_ours(body) or wired == body:
             yield Change(
                 "index template", name, "unchanged", f"{setting} is {ENTRY}" if wired == body else "allocfail's own"
@@ -229,9 +230,12 @@ def wire(engine: Engine, plan: Plan, made: templates_.Templates, *, dry_run: boo
         yield Change(
             "index template", name, "updated", f"{setting} is {ENTRY} for new indices", diff(name, body, wired)
         )
-    fields = made.components["allocfail-fields"]["template"]["mappings"]["properties"]
+    fields, ecs = (
+        made.components[name]["template"]["mappings"]["properties"] for name in ("allocfail-fields", "allocfail-ecs")
+    )
     for name, pipeline in plan.indices.items():
         yield _add_fields(engine, name, plan.mappings[name], fields, dry_run=dry_run)
+        yield from mappings.map_ecs(engine, name, plan.mappings[name], ecs, dry_run=dry_run)
         if pipeline == ENTRY:
             yield Change("index", name, "unchanged", f"{setting} is {ENTRY}")
             continue
@@ -264,8 +268,9 @@ def _unwired_template(body: Mapping[str, Any], setting: str) -> dict[str, Any]:
             settings.pop("index", None)
         if not settings:
             bare["template"].pop("settings")
-    if "allocfail-fields" in bare.get("composed_of", []):
-        bare["composed_of"].remove("allocfail-fields")
+    for name in ("allocfail-fields", "allocfail-ecs"):
+        if name in bare.get("composed_of", []):
+            bare["composed_of"].remove(name)
     return bare
 
 

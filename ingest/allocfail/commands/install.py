@@ -35,6 +35,13 @@ __all__ = ["command"]
 @click.option("--index-name", metavar="NAME", help="Index of the events that `ship` sends [default: allocfail-events].")
 @click.option("--data-stream", metavar="NAME", help="Data stream for them [default: logs-allocfail.event-default].")
 @click.option("--dashboards-url", metavar="URL", help="Kibana or OpenSearch Dashboards: import the saved objects.")
+@click.option("--space", metavar="NAME", help="Kibana's space, or OpenSearch Dashboards' tenant, for them.")
+@click.option(
+    "--index-pattern",
+    "pattern",
+    metavar="PATTERNS",
+    help="Where the saved objects look for events, besides what is wired [default: the events, logs-* and others].",
+)
 @click.option("--kb-url", metavar="URL", help="Where the articles are served [env: ALLOCFAIL_KB_URL].")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, with a diff, and do nothing.")
 @format_option
@@ -47,6 +54,8 @@ def command(
     index_name: str | None,
     data_stream: str | None,
     dashboards_url: str | None,
+    space: str | None,
+    pattern: str | None,
     kb_url: str | None,
     dry_run: bool,
     output: str | None,
@@ -76,6 +85,11 @@ def command(
             dry_run=dry_run,
         )
         if dashboards_url is not None:
-            there, wanted = with_url(where, dashboards_url), dashboards.objects(engine.product)
-            changes = chain(changes, dashboards.import_objects(there, wanted, dry_run=dry_run))
+            there = dashboards.place(with_url(where, dashboards_url), engine.product, space)
+            imported = dashboards.install_objects(
+                engine, there, indices=indices, pattern=pattern, kb_url=kb_url, dry_run=dry_run
+            )
+            changes = chain(changes, imported)
         tell(changes, output, dry_run=dry_run, diffs=dry_run, quiet=True)
+        if dashboards_url is not None and not dry_run:
+            click.echo(f"the dashboard is at {dashboards.address(there)}", err=True)
