@@ -1,7 +1,7 @@
 """The part of the Kibana query language that the saved objects use: as a query, and as a test of a document.
 
-As a query it is what Kibana 7.10 and OpenSearch Dashboards send for it (es_query/kuery): `match` for a word, `match_phrase`
-for what is quoted, `exists` for a lone star, `range` for a comparison.
+As a query it is what Kibana 7.10 and OpenSearch Dashboards send for it (es_query/kuery): `match` for a word,
+`match_phrase` for what is quoted, `exists` for a lone star, `range` for a comparison.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class _Parser:
         return self.one(lambda: self.value(field))
 
     def value(self, field: str) -> Tree:
-        token = self.take()
-        if token == "*":
+        word = self.take()
+        if word == "*":
             return ("exists", field)
-        return ("phrase", field, token[1:-1]) if token.startswith('"') else ("is", field, token)
+        return ("phrase", field, word[1:-1]) if word.startswith('"') else ("is", field, word)
 
 
 def parse(text: str) -> Tree:

@@ -1,7 +1,7 @@
 """The searches that Kibana and OpenSearch Dashboards run for saved objects, built from nothing but those.
 
-What is sent for an aggregation is in the products' sources (src/plugins/data/common/search/aggs: `*_fn.ts`, `metrics/*.ts`,
-`buckets/*.ts`, Kibana 7.10 and OpenSearch Dashboards 2); for Vega, in vis_type_vega/public/data_model.
+What is sent for an aggregation is in the products' sources (src/plugins/data/common/search/aggs: `metrics/*.ts`,
+`buckets/*.ts`, of Kibana 7.10 and OpenSearch Dashboards 2); for Vega, in vis_type_vega/public/data_model.
 """
 
 from __future__ import annotations

@@ -31,12 +31,14 @@ def _logs() -> list[tuple[str, bytes]]:
     sample = content_path("samples/svn3-centos6.log").read_bytes()
     lines = sample.splitlines(keepends=True)
     strange = b"kernel: foo: page allocation failure: order:2, mode:0xfff0000000000020, nodemask=(null)\n"
+    edited = b"kernel: foo: page allocation failure: order:2, mode:0xcc0(GFP_ATOMIC), nodemask=(null)\n"
     return [
-        *((path.name, path.read_bytes()) for path in sorted(_CASES.glob("*.log"))),
         ("svn3", sample),
         ("cut", b"".join(lines[:9])),
         ("forged", b"12,100,1000,-;swapper: page allocation failure. order:1, mode:0x20\n"),
         ("strange", b"Feb 14 15:24:15 db01 " + strange),
+        ("edited", b"Feb 14 15:24:15 db01 " + edited),
+        *((path.name, path.read_bytes()) for path in sorted(_CASES.glob("*.log"))),
     ]
 
 
@@ -44,7 +46,10 @@ def _logs() -> list[tuple[str, bytes]]:
 def _decoded() -> str:
     documents: list[dict[str, Any]] = []
     for name, data in _logs():
-        documents += [event.document for event in decode_bytes(data, Options(file=name))]
+        documents += [
+            event.document
+            for event in decode_bytes(data, Options(file=name, kernel=None if name == "svn3" else "5.15.0"))
+        ]
     return json.dumps(documents)
 
 
@@ -55,6 +60,12 @@ def documents() -> list[dict[str, Any]]:
     beneath = json.loads(json.dumps(found[-len(_OTHERS) - 1]))
     beneath["allocfail"]["follows"] = "af1:0000000000000000"
     found.append(beneath)
+    for number, document in enumerate(found):
+        # As a shipper on the host, and then the pipeline, do it.
+        name = document.setdefault("host", {}).setdefault("name", f"web{number % 5:02}")
+        if "allocfail" in document:
+            hosts = document.setdefault("related", {}).setdefault("hosts", [])
+            hosts += [] if hosts else [name]
     start = datetime.now(UTC) - timedelta(hours=1)
     for number, document in enumerate(found):
         document["@timestamp"] = (start - timedelta(hours=7 * number)).isoformat(timespec="milliseconds")

@@ -113,11 +113,11 @@ def with_additions(
     theirs = there["attributes"] if there else {}
     known = mine["title"].split(",")
     title = known + [one for one in str(theirs.get("title") or "").split(",") if one and one not in known]
-    fields = {one["name"]: one for one in json.loads(mine["fields"])}
+    fields: dict[str, dict[str, Any]] = {one["name"]: one for one in json.loads(mine["fields"])}
     for one in found if "timeFieldName" in mine else ():
         fields[one["name"]] = _both(fields[one["name"]], one) if one["name"] in fields else dict(one)
-    stored = _parsed("fields", theirs.get("fields") or "[]")
-    for one in stored if isinstance(stored, list) else ():
+    stored: Any = _parsed("fields", theirs.get("fields") or "[]")
+    for one in stored if isinstance(stored, list) else ():  # also what somebody scripted
         ours = fields.setdefault(one["name"], one)
         fields[one["name"]] = {**ours, "count": one.get("count", 0)}  # what was chosen often, the page shows first
     kept = _parsed("fieldFormatMap", theirs.get("fieldFormatMap") or "{}")
