@@ -1,79 +1,12 @@
-"""The part of the Kibana query language that the saved objects use: as a query, and as a test of a document.
-
-As a query it is what Kibana 7.10 and OpenSearch Dashboards send for it (es_query/kuery): `match` for a word,
-`match_phrase` for what is quoted, `exists` for a lone star, `range` for a comparison.
-"""
+"""What a query of the Kibana query language means for a document, told from the document alone."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-Tree = tuple[Any, ...]
+from allocfail.cluster.kuery import Tree, parse, query
 
-_TOKEN = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|(>=|<=|[():<>])|([^\s():<>"]+))')
-
-
-class _Parser:
-    def __init__(self, text: str) -> None:
-        self.tokens = [match[0].strip() for match in _TOKEN.finditer(text)]
-        assert "".join(self.tokens) == re.sub(r'\s+(?=(?:[^"]*"[^"]*")*[^"]*$)', "", text), text
-        self.at = 0
-
-    def peek(self) -> str:
-        return self.tokens[self.at] if self.at < len(self.tokens) else ""
-
-    def take(self, wanted: str = "") -> str:
-        token = self.peek()
-        assert token
-        assert not wanted or token == wanted, (token, wanted)
-        self.at += 1
-        return token
-
-    def either(self, inner: Any) -> Tree:
-        found = [self.both(inner)]
-        while self.peek() == "or":
-            self.take()
-            found.append(self.both(inner))
-        return found[0] if len(found) == 1 else ("or", *found)
-
-    def both(self, inner: Any) -> Tree:
-        found = [self.one(inner)]
-        while self.peek() == "and":
-            self.take()
-            found.append(self.one(inner))
-        return found[0] if len(found) == 1 else ("and", *found)
-
-    def one(self, inner: Any) -> Tree:
-        if self.peek() == "not":
-            self.take()
-            return ("not", self.one(inner))
-        if self.peek() == "(":
-            self.take()
-            found = self.either(inner)
-            self.take(")")
-            return found
-        leaf: Tree = inner()
-        return leaf
-
-    def expression(self) -> Tree:
-        field, sign = self.take(), self.take()
-        if sign != ":":
-            return ("range", field, {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}[sign], self.take())
-        return self.one(lambda: self.value(field))
-
-    def value(self, field: str) -> Tree:
-        word = self.take()
-        if word == "*":
-            return ("exists", field)
-        return ("phrase", field, word[1:-1]) if word.startswith('"') else ("is", field, word)
-
-
-def parse(text: str) -> Tree:
-    parser = _Parser(text)
-    tree = parser.either(parser.expression)
-    assert parser.at == len(parser.tokens), text
-    return tree
+__all__ = ["Tree", "fields", "holds", "parse", "query", "values"]
 
 
 def fields(tree: Tree) -> set[str]:
@@ -81,24 +14,6 @@ def fields(tree: Tree) -> set[str]:
     if tree[0] in {"and", "or", "not"}:
         return {name for inner in tree[1:] for name in fields(inner)}
     return {tree[1]}
-
-
-def query(tree: Tree) -> dict[str, Any]:
-    """Return the query that both products send."""
-    kind = tree[0]
-    if kind == "and":
-        return {"bool": {"filter": [query(inner) for inner in tree[1:]]}}
-    if kind == "not":
-        return {"bool": {"must_not": query(tree[1])}}
-    if kind == "or":
-        leaves = [query(inner) for inner in tree[1:]]
-    elif kind == "exists":
-        leaves = [{"exists": {"field": tree[1]}}]
-    elif kind == "range":
-        leaves = [{"range": {tree[1]: {tree[2]: tree[3]}}}]
-    else:
-        leaves = [{"match_phrase" if kind == "phrase" else "match": {tree[1]: tree[2]}}]
-    return {"bool": {"should": leaves, "minimum_should_match": 1}}
 
 
 def values(document: dict[str, Any], dotted: str) -> list[Any]:

@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 
     from allocfail.cluster.engine import Engine
 
-__all__ = ["Place", "address", "forget", "import_objects", "install_objects", "patterns", "place", "remove_objects"]
+__all__ = [
+    "Place",
+    "address",
+    "call",
+    "events_patterns",
+    "forget",
+    "import_objects",
+    "install_objects",
+    "patterns",
+    "place",
+    "remove_objects",
+]
 
 #: Each product wants a header of its own, and Kibana 9 one for what it deprecates; none minds the others'.
 _HEADERS = {"kbn-xsrf": "true", "osd-xsrf": "true", "x-elastic-internal-origin": "allocfail"}
@@ -79,6 +90,17 @@ def patterns(base: str | None, names: Iterable[str]) -> list[str]:
     return found
 
 
+def _wired(engine: Engine, indices: Sequence[str]) -> list[str]:
+    """Return the names given now, and those wired before."""
+    record = read_record(engine)
+    return [*indices, *record.indices, *record.streams]
+
+
+def events_patterns(engine: Engine, base: str | None, indices: Sequence[str]) -> list[str]:
+    """Return where events are to be looked for: :func:`patterns` with what is wired, ``indices`` included."""
+    return patterns(base, _wired(engine, indices))
+
+
 def install_objects(
     engine: Engine,
     there: Place,
@@ -89,10 +111,10 @@ def install_objects(
     dry_run: bool = False,
 ) -> Iterator[Change]:
     """Import everything; the data view looks through ``pattern``, ``indices`` and what was wired before."""
-    record = read_record(engine)
-    wired = [*indices, *record.indices, *record.streams]
-    wanted = saved_objects.build(engine.product, kb_url=kb_url, patterns=patterns(pattern, wired))
-    yield from import_objects(there, wanted, engine, found=fields_of(engine, wired), dry_run=dry_run)
+    everywhere = events_patterns(engine, pattern, indices)
+    wanted = saved_objects.build(engine.product, kb_url=kb_url, patterns=everywhere)
+    found = fields_of(engine, _wired(engine, indices))
+    yield from import_objects(there, wanted, engine, found=found, dry_run=dry_run)
 
 
 def import_objects(
@@ -170,7 +192,7 @@ def remove_objects(
             yield Change("saved object", name, "left", "changed by hand")
         else:
             if not dry_run:
-                _call(there, "DELETE", path("api", "saved_objects", item["type"], item["id"]) + "?force=true")
+                call(there, "DELETE", path("api", "saved_objects", item["type"], item["id"]) + "?force=true")
             yield Change("saved object", name, "removed")
     if engine is not None and known and not dry_run:
         _write_imported(engine, there.key, None)
@@ -206,7 +228,7 @@ def _stored(there: Place, wanted: Iterable[Mapping[str, Any]]) -> dict[str, dict
     asked = [{"type": item["type"], "id": item["id"]} for item in wanted]
     if not asked:
         return {}
-    answer = _call(there, "POST", "/api/saved_objects/_bulk_get", body=asked)
+    answer = call(there, "POST", "/api/saved_objects/_bulk_get", body=asked)
     found = answer.get("saved_objects") if isinstance(answer, dict) else None
     if not isinstance(found, list):
         raise EngineError(f"{there.where.url}: neither Kibana nor OpenSearch Dashboards answers there")
@@ -216,7 +238,7 @@ def _stored(there: Place, wanted: Iterable[Mapping[str, Any]]) -> dict[str, dict
 def _import(there: Place, wanted: Iterable[Mapping[str, Any]]) -> None:
     text = "".join(json.dumps(item, separators=(",", ":")) + "\n" for item in wanted)
     form = {"file": ("allocfail.ndjson", text.encode(), "application/ndjson")}
-    answer = _call(there, "POST", "/api/saved_objects/_import?overwrite=true", form=form)
+    answer = call(there, "POST", "/api/saved_objects/_import?overwrite=true", form=form)
     if not isinstance(answer, dict) or not answer.get("success"):
         errors = answer.get("errors", []) if isinstance(answer, dict) else []
         told = "; ".join(
@@ -227,7 +249,20 @@ def _import(there: Place, wanted: Iterable[Mapping[str, Any]]) -> None:
         raise EngineError(where.scrub(f"{where.url}: saved objects were not imported: {told or 'no reason given'}"))
 
 
-def _call(there: Place, method: str, target: str, *, form: dict[str, Any] | None = None, body: Any = None) -> Any:
+def call(
+    there: Place,
+    method: str,
+    target: str,
+    *,
+    form: dict[str, Any] | None = None,
+    body: Any = None,
+    missing_ok: bool = False,
+) -> Any:
+    """Send one request to the dashboards and return the JSON of its answer.
+
+    ``missing_ok`` gives None for what is not there. Raises :class:`EngineError` for a refusal, and
+    :class:`allocfail.cluster.engine.UnreachableError` where nobody answers.
+    """
     import urllib3  # noqa: PLC0415 - only with dashboards
 
     where = there.where
@@ -246,6 +281,10 @@ def _call(there: Place, method: str, target: str, *, form: dict[str, Any] | None
         told = json.loads(answer.data)
     except ValueError:
         told = None
+    if answer.status == 404 and missing_ok and isinstance(told, dict):
+        return None
+    if answer.status == 204:
+        return {}
     if 300 <= answer.status < 400:  # to a log-in page
         raise api_error(where, 401, told, f"{method} {target.partition('?')[0]}")
     if not 200 <= answer.status < 300:

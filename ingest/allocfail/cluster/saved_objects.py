@@ -21,7 +21,17 @@ from allocfail.urls import DEFAULT_URL, base_url
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["DIALECTS", "OVERVIEW", "Dialect", "build", "former_columns", "generate", "titles", "to_ndjson"]
+__all__ = [
+    "DIALECTS",
+    "OVERVIEW",
+    "Dialect",
+    "build",
+    "former_columns",
+    "generate",
+    "read_source",
+    "titles",
+    "to_ndjson",
+]
 
 _FOLDER = "saved_searches"
 #: Id of the dashboard that a person opens first.
@@ -265,7 +275,8 @@ def _format(short: Any) -> dict[str, Any]:
     return {"id": "static_lookup", "params": {"lookupEntries": entries}}
 
 
-def _read(name: str) -> dict[str, Any]:
+def read_source(name: str) -> dict[str, Any]:
+    """Return one of the YAML files that everything here is made from."""
     import yaml  # noqa: PLC0415 - only where objects are made
 
     loaded = yaml.safe_load(content_path(f"{_FOLDER}/{name}").read_text(encoding="utf-8"))
@@ -276,12 +287,12 @@ def _read(name: str) -> dict[str, Any]:
 
 def titles() -> list[str]:
     """Return the index patterns that events are looked for in unless told otherwise."""
-    return list(_read("data-view-events.yml")["titles"])
+    return list(read_source("data-view-events.yml")["titles"])
 
 
 def former_columns() -> dict[str, list[list[str]]]:
     """Return, by id of a saved search, the columns that earlier versions shipped it with."""
-    return {source["id"]: source.get("former_columns", []) for source in _read("searches.yml")["searches"]}
+    return {source["id"]: source.get("former_columns", []) for source in read_source("searches.yml")["searches"]}
 
 
 def build(engine: str, *, kb_url: str | None = None, patterns: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -294,10 +305,10 @@ def build(engine: str, *, kb_url: str | None = None, patterns: Sequence[str] | N
     if dialect is None:
         raise InputError(f"not an engine: {engine}; there are {', '.join(DIALECTS)}")
     maker = _Maker(dialect, base_url(kb_url), ",".join(titles() if patterns is None else patterns))
-    vega = {name: _read(f"vega/{name}.yml") for name in ("verdict", "article", "zones")}
-    searches = _read("searches.yml")
-    boards = [_read("dashboard-failures.yml"), _read("dashboard-failure.yml")]
-    objects = [maker.data_view(_read(f"data-view-{name}.yml")) for name in ("events", "articles")]
+    vega = {name: read_source(f"vega/{name}.yml") for name in ("verdict", "article", "zones")}
+    searches = read_source("searches.yml")
+    boards = [read_source("dashboard-failures.yml"), read_source("dashboard-failure.yml")]
+    objects = [maker.data_view(read_source(f"data-view-{name}.yml")) for name in ("events", "articles")]
     objects += [maker.search(source, searches) for source in searches["searches"]]
     objects += [maker.panel(short, board, vega) for board in boards for short in board["panels"] if "id" in short]
     return objects + [maker.dashboard(board) for board in boards]

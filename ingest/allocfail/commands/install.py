@@ -35,6 +35,7 @@ __all__ = ["command"]
 @click.option("--index-name", metavar="NAME", help="Index of the events that `ship` sends [default: allocfail-events].")
 @click.option("--data-stream", metavar="NAME", help="Data stream for them [default: logs-allocfail.event-default].")
 @click.option("--dashboards-url", metavar="URL", help="Kibana or OpenSearch Dashboards: import the saved objects.")
+@click.option("--alerts", is_flag=True, help="Install alerts too: monitors, Kibana's rules, or watches.")
 @click.option("--space", metavar="NAME", help="Kibana's space, or OpenSearch Dashboards' tenant, for them.")
 @click.option(
     "--index-pattern",
@@ -54,6 +55,7 @@ def command(
     index_name: str | None,
     data_stream: str | None,
     dashboards_url: str | None,
+    alerts: bool,
     space: str | None,
     pattern: str | None,
     kb_url: str | None,
@@ -72,6 +74,7 @@ def command(
       allocfail install --url https://es:9200 --api-key @key.txt --hook logs@custom
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
     from allocfail.cluster import dashboards
+    from allocfail.cluster.alerts import install_alerts
     from allocfail.cluster.engine import with_url
     from allocfail.cluster.install import Wiring, install
 
@@ -84,12 +87,16 @@ def command(
             stream=data_stream,
             dry_run=dry_run,
         )
+        there = None
         if dashboards_url is not None:
             there = dashboards.place(with_url(where, dashboards_url), engine.product, space)
             imported = dashboards.install_objects(
                 engine, there, indices=indices, pattern=pattern, kb_url=kb_url, dry_run=dry_run
             )
             changes = chain(changes, imported)
+        if alerts:
+            everywhere = dashboards.events_patterns(engine, pattern, indices)
+            changes = chain(changes, install_alerts(engine, everywhere, there, dry_run=dry_run))
         tell(changes, output, dry_run=dry_run, diffs=dry_run, quiet=True)
-        if dashboards_url is not None and not dry_run:
+        if there is not None and not dry_run:
             click.echo(f"the dashboard is at {dashboards.address(there)}", err=True)

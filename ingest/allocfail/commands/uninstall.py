@@ -57,6 +57,7 @@ def command(
       allocfail uninstall --url http://127.0.0.1:9200 --index app-logs
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
     from allocfail.cluster import dashboards, saved_objects
+    from allocfail.cluster.alerts import remove_alerts
     from allocfail.cluster.engine import with_url
     from allocfail.cluster.install import Wiring, uninstall, unwire
 
@@ -66,10 +67,12 @@ def command(
             changes = unwire(engine, Wiring(indices, "default", hooks), dry_run=dry_run)
         else:
             changes = uninstall(engine, grace=grace, delete_events=delete_events, dry_run=dry_run)
+            there = None
             if dashboards_url is not None:
                 there = dashboards.place(with_url(where, dashboards_url), engine.product, space)
                 wanted = saved_objects.build(engine.product)
                 changes = chain(dashboards.remove_objects(there, wanted, engine, dry_run=dry_run), changes)
+            changes = chain(remove_alerts(engine, there, dry_run=dry_run), changes)
             changes = chain(changes, dashboards.forget(engine, dry_run=dry_run))
         done = tell(changes, output, dry_run=dry_run, diffs=dry_run)
     return int(any(change.action == "left" and change.kind != "events" for change in done))
