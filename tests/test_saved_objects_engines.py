@@ -233,6 +233,7 @@ def test_vega_draws_what_the_newest_event_says(
     heading = next(one.text for one in article.headings if one.anchor == anchor)
     assert f">{article.title}<" in pictures["allocfail-one-article"]
     assert f">{heading}<" in pictures["allocfail-one-article"]
+    assert "](" not in pictures["allocfail-one-article"], "links are their words"
     assert not any(
         f">{one.text}<" in pictures["allocfail-one-article"]
         for one in article.headings

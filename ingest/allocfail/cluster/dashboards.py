@@ -33,6 +33,7 @@ __all__ = [
     "forget",
     "import_objects",
     "install_objects",
+    "is_there",
     "patterns",
     "place",
     "remove_objects",
@@ -74,6 +75,11 @@ def place(where: Connection, product: str, space: str | None = None) -> Place:
 def address(there: Place) -> str:
     """Return the address of the dashboard that a person opens first."""
     return f"{there.where.url}/app/dashboards#/view/{saved_objects.OVERVIEW}"
+
+
+def is_there(there: Place) -> bool:
+    """Say whether the dashboard is among a place's objects."""
+    return bool(_stored(there, [{"type": "dashboard", "id": saved_objects.OVERVIEW}]))
 
 
 def patterns(base: str | None, names: Iterable[str]) -> list[str]:
