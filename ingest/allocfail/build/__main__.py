@@ -21,6 +21,7 @@ __all__ = ["main"]
 #: Each returns texts by path below the project's root. Facts come first: the others are made from them.
 _SOURCES: tuple[Callable[[], dict[str, str]], ...] = (
     lambda: {facts.COMPILED: facts.compile_facts()},
+    pipelines.generate_scripts,
     pipelines.generate,
     saved_objects.generate,
     lambda: alerts.generate(saved_objects.titles()),
