@@ -219,7 +219,7 @@ def wire(engine: Engine, plan: Plan, made: templates_.Templates, *, dry_run: boo
     for hook, there in plan.hooks.items():
         yield _add_hook(engine, hook, there, dry_run=dry_run)
     for name, body in plan.templates.items():
-        wired = mappings.composed(engine, _wired_template(body, setting))
+        wired = _wired_template(body, setting)
         if is_ours(body) or wired == body:
             yield Change(
                 "index template", name, "unchanged", f"{setting} is {ENTRY}" if wired == body else "allocfail's own"
@@ -268,9 +268,8 @@ def _unwired_template(body: Mapping[str, Any], setting: str) -> dict[str, Any]:
             settings.pop("index", None)
         if not settings:
             bare["template"].pop("settings")
-    for name in ("allocfail-fields", "allocfail-ecs"):
-        if name in bare.get("composed_of", []):
-            bare["composed_of"].remove(name)
+    if "allocfail-fields" in bare.get("composed_of", []):
+        bare["composed_of"].remove("allocfail-fields")
     return bare
 
 
