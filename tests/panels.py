@@ -47,7 +47,13 @@ class Board:
         """Return the query of an object with the page's time range, and a query of the page's own."""
         trees = [self.tree(item), *([kuery.parse(extra)] if extra else [])]
         every = [kuery.query(tree) for tree in trees]
-        return {"bool": {"must": [], "filter": [*every, self.range()], "should": [], "must_not": []}}
+        if self.timed(item):
+            every.append(self.range())
+        return {"bool": {"must": [], "filter": every, "should": [], "must_not": []}}
+
+    def timed(self, item: Item) -> bool:
+        """Say whether what an object looks through has a time."""
+        return "timeFieldName" in self.view(item)["attributes"]
 
     def range(self) -> Item:
         return {"range": {"@timestamp": {"gte": self.start, "lte": "now"}}}
@@ -55,13 +61,14 @@ class Board:
     def search(self, item: Item, extra: str = "") -> Item:
         """Return what Discover sends for a saved search."""
         hidden = json.loads(self.view(item)["attributes"].get("sourceFilters", "[]"))
+        times = [{"field": "@timestamp", "format": "date_time"}] if self.timed(item) else []
         return {
             "size": 500,
             "version": True,
             "query": self.filters(item, extra),
             "sort": [{name: {"order": way, "unmapped_type": "boolean"}} for name, way in item["attributes"]["sort"]],
             "stored_fields": ["*"],
-            "docvalue_fields": [{"field": "@timestamp", "format": "date_time"}],
+            "docvalue_fields": times,
             "_source": {"excludes": [one["value"] for one in hidden]},
             "highlight": {"fields": {"*": {}}, "fragment_size": 2147483647},
         }

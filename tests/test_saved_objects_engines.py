@@ -105,7 +105,7 @@ def test_wired_index_has_text_where_it_had(cluster: Engine) -> None:
 def test_searches_find_what_the_sample_holds(
     cluster: Engine, board: panels.Board, documents: list[dict[str, Any]]
 ) -> None:
-    for item in board.of("search"):
+    for item in filter(board.timed, board.of("search")):
         hits = ask(cluster, asked(board, item), board.search(item))["hits"]["hits"]
         if item["id"] == "allocfail-new":
             expected = [one for one in documents[:4] if kuery.values(one, "allocfail.kind")]
@@ -118,6 +118,15 @@ def test_searches_find_what_the_sample_holds(
         for column in item["attributes"]["columns"]:
             assert any(kuery.values(hit["_source"], column) for hit in hits), (item["id"], column)
         assert not any("counters" in hit["_source"].get("allocfail", {}).get("memory", {}) for hit in hits)
+
+
+def test_articles_are_found_by_themselves(cluster: Engine, board: panels.Board) -> None:
+    [item] = [item for item in board.of("search") if not board.timed(item)]
+    hits = ask(cluster, asked(board, item), board.search(item))["hits"]["hits"]
+    assert {hit["_source"]["id"] for hit in hits} == {one.id for one in kb.load()}
+    assert all(hit["_source"][column] for hit in hits for column in item["attributes"]["columns"])
+    order = [hit["_source"]["priority"] for hit in hits]
+    assert order == sorted(order)
 
 
 def _checked(agg: panels.Item, bucket: dict[str, Any], mine: list[dict[str, Any]]) -> None:

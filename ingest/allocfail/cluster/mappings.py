@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from allocfail.cluster.engine import EngineError, path
-from allocfail.cluster.managed import Change
+from allocfail.cluster.managed import Change, diff
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +99,7 @@ def put_events_index(engine: Engine, name: str, *, dry_run: bool) -> Change:
         return Change("index", name, "unchanged")
     if not dry_run:
         engine.request("PUT", path(name))
-    return Change("index", name, "created", "for events")
+    return Change("index", name, "created", "for events", diff(name, None, {}))
 
 
 def is_empty(engine: Engine, name: str) -> bool:

@@ -36,6 +36,8 @@ __all__ = [
 _FOLDER = "saved_searches"
 #: Id of the dashboard that a person opens first.
 OVERVIEW = "allocfail-failures"
+#: Id of the data view of events.
+_EVENTS = "allocfail-events"
 #: The name by which a search's body refers to its data view; both products look for this one.
 _REFERENCE = "kibanaSavedObjectMeta.searchSourceJSON.index"
 #: Fields that a document has without any mapping: type on the page, whether it can be searched and counted by.
@@ -65,19 +67,12 @@ class Dialect:
         "dashboard": "7.9.3",
     }
 
-    def unknown_types(self) -> frozenset[str]:
-        """Return the mapping types that the product does not know: what takes their place is shown."""
-        return frozenset()
-
 
 class OpenSearchDashboards(Dialect):
-    """OpenSearch Dashboards takes what Kibana 7.10 wrote; it does not know the newer mapping types for text."""
+    """OpenSearch Dashboards takes what Kibana 7.10 wrote; so far only the file's name differs."""
 
     engine = "opensearch"
     file = "opensearch-dashboards.ndjson"
-
-    def unknown_types(self) -> frozenset[str]:
-        return templates.mapping_types()
 
 
 DIALECTS: dict[str, Dialect] = {dialect.engine: dialect for dialect in (Dialect(), OpenSearchDashboards())}
@@ -143,10 +138,11 @@ class _Maker:
             for name, (kind, usable) in _META_FIELDS.items()
         ]
         for file in files:
-            found += _mapped(templates.properties(file, self.dialect.unknown_types()), shared=file in _SHARED)
+            # The families of types: Elasticsearch tells a page no more, and OpenSearch gets no others.
+            found += _mapped(templates.properties(file, templates.mapping_types()), shared=file in _SHARED)
         return iter(sorted(found, key=lambda one: str(one["name"])))
 
-    def search(self, source: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    def search(self, source: Mapping[str, Any]) -> dict[str, Any]:
         body = {
             "query": {"query": source["query"], "language": "kuery"},
             "filter": [],
@@ -159,11 +155,12 @@ class _Maker:
             "description": source["description"],
             "hits": 0,
             "columns": source["columns"],
-            "sort": shared["sort"],
+            "sort": source.get("sort", [["@timestamp", "desc"]]),
             "version": 1,
             "kibanaSavedObjectMeta": {"searchSourceJSON": _json(body)},
         }
-        return self._object("search", source["id"], attributes, [(_REFERENCE, "index-pattern", shared["data_view"])])
+        view = source.get("data_view", _EVENTS)
+        return self._object("search", source["id"], attributes, [(_REFERENCE, "index-pattern", view)])
 
     def panel(self, short: Mapping[str, Any], board: Mapping[str, Any], vega: Mapping[str, Any]) -> dict[str, Any]:
         made = visualization(self._filled(short), self._filled(vega))
@@ -179,7 +176,7 @@ class _Maker:
             "version": 1,
             "kibanaSavedObjectMeta": {"searchSourceJSON": _json(body)},
         }
-        view = [(_REFERENCE, "index-pattern", board["data_view"])] if made.searches else []
+        view = [(_REFERENCE, "index-pattern", _EVENTS)] if made.searches else []
         return self._object("visualization", short["id"], attributes, view)
 
     def dashboard(self, source: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,10 +303,10 @@ def build(engine: str, *, kb_url: str | None = None, patterns: Sequence[str] | N
         raise InputError(f"not an engine: {engine}; there are {', '.join(DIALECTS)}")
     maker = _Maker(dialect, base_url(kb_url), ",".join(titles() if patterns is None else patterns))
     vega = {name: read_source(f"vega/{name}.yml") for name in ("verdict", "article", "zones")}
-    searches = read_source("searches.yml")
+    searches = read_source("searches.yml")["searches"]
     boards = [read_source("dashboard-failures.yml"), read_source("dashboard-failure.yml")]
     objects = [maker.data_view(read_source(f"data-view-{name}.yml")) for name in ("events", "articles")]
-    objects += [maker.search(source, searches) for source in searches["searches"]]
+    objects += [maker.search(source) for source in searches]
     objects += [maker.panel(short, board, vega) for board in boards for short in board["panels"] if "id" in short]
     return objects + [maker.dashboard(board) for board in boards]
 
