@@ -30,7 +30,8 @@ import panels
 import sample_events
 from allocfail.articles import articles as kb
 from allocfail.cluster import dashboards, saved_objects
-from allocfail.cluster.engine import Engine, connect, connection, path
+from allocfail.cluster.client import Engine, connect, path
+from allocfail.cluster.connection import connection
 from allocfail.cluster.install import Wanted, install
 from clusters import PIPELINES, remove_all
 from engines import harness

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from allocfail.cluster import alerts, saved_objects, templates
+from allocfail.cluster.client import connect, path
+from allocfail.cluster.connection import connection
 from allocfail.cluster.dashboards import Place
-from allocfail.cluster.engine import connect, connection, path
 from allocfail.content import content_path
 from clusters import ROOTS, Answer, actions, server
 

@@ -58,11 +58,12 @@ def test_the_whole_way(cluster: Engine, tmp_path: Path) -> None:
     assert [row["id"] for row in rows if row["kind"] == "pipeline"][-1] == "allocfail"
     code, rows, told = run("install", ALLOCFAIL_URL=url)
     assert (code, {row["action"] for row in rows}) == (0, {"unchanged"})
-    assert told == f"{len(rows)} unchanged\n"
+    assert told.splitlines()[0] == f"{len(rows)} unchanged"
+    assert "give --kb-url, or run `allocfail kb publish" in told.splitlines()[1]
 
     code, rows, _ = run("status", "--url", url)
     assert (code, words(rows)["probe allocfail"]) == (0, "decoded")
-    assert {row["action"] for row in rows} == {"current", "decoded"}
+    assert {row["action"] for row in rows} == {"current", "decoded", "unset"}
 
     cluster.request("PUT", "/app-lines", {})
     assert run("install", "--url", url, "--index", "app-lines")[0] == 0

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from allocfail.cluster import dashboards, saved_objects
+from allocfail.cluster.connection import connection
 from allocfail.cluster.dashboards import Place
-from allocfail.cluster.engine import EngineError, UnreachableError, connection
+from allocfail.cluster.errors import EngineError, UnreachableError
 from allocfail.errors import InputError
 from clusters import Answer, actions, server
 
 if TYPE_CHECKING:
-    from allocfail.cluster.managed import Change
+    from allocfail.cluster.steps import Change
 
 VIEW = {
     "id": "allocfail-events",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import http.client
 import socket
 import ssl
 from typing import TYPE_CHECKING
 
 import pytest
+import urllib3
 
-from allocfail.cluster.engine import BulkResult, EngineError, UnreachableError, connect, connection, path, with_url
+from allocfail.cluster.client import BulkResult, connect, path
+from allocfail.cluster.connection import connection, read_secret, with_url
+from allocfail.cluster.errors import AnswerError, EngineError, UnreachableError, unreachable
 from allocfail.errors import InputError
 from clusters import ROOTS, server
 
@@ -220,3 +225,86 @@ def test_tls_by_authority_and_by_fingerprint(elasticsearch_secured: Server, tmp_
         connect(connection(secured.url, insecure=True, user=secured.username, password=SECRET))
     assert caught.value.status == 401
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>Welcome</html>", b'{"items": [', b"{}", b"[]", b'{"errors": false, "items": []}']
+)
+def test_a_good_status_with_another_answer_is_one_line(product: str, body: bytes) -> None:
+    actions = [{"_op_type": "create", "_index": "a", "_id": "1", "_source": {}}]
+    with server(rooted(product, (200, body))) as url, connect(connection(url)) as cluster:
+        with pytest.raises(AnswerError, match="POST /_bulk: the answer is not the cluster's") as caught:
+            cluster.bulk(actions)
+        assert "\n" not in str(caught.value)
+        if not body.endswith((b"}", b"]")) or body.startswith(b"<"):
+            with pytest.raises(AnswerError, match="GET /_x: the answer is not the cluster's: no JSON"):
+                cluster.request("GET", "/_x")
+
+
+def refused(code: int) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    error.verify_code, error.verify_message = code, "what OpenSSL says"
+    return error
+
+
+def broken(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, f"[SSL: {reason}] words")
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (refused(9), "the certificate is not valid yet"),
+        (refused(10), "the certificate has expired"),
+        (refused(18), "the certificate is signed by an authority that is not known here: give --ca-cert"),
+        (refused(19), "the certificate is signed by an authority that is not known here: give --ca-cert"),
+        (refused(20), "the certificate is signed by an authority that is not known here: give --ca-cert"),
+        (refused(21), "the certificate is signed by an authority that is not known here: give --ca-cert"),
+        (refused(62), "the certificate is for another host name"),
+        (refused(64), "the certificate is for another address"),
+        (refused(23), "the certificate could not be verified: what OpenSSL says"),
+        (broken("WRONG_VERSION_NUMBER"), "it does not speak TLS there: is it http:// instead of https://?"),
+        (broken("RECORD_LAYER_FAILURE"), "it does not speak TLS there: is it http:// instead of https://?"),
+        (broken("TLSV1_ALERT_PROTOCOL_VERSION"), "TLS failed: tlsv1 alert protocol version"),
+        (
+            ssl.SSLEOFError(8, "EOF"),
+            "it closed the connection without a word of TLS: is it http:// instead of https://?",
+        ),
+        (socket.gaierror(-2, "Name or service not known"), "the host name is not known"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "nothing listens there (connection refused)"),
+        (OSError(errno.ENETUNREACH, "unreachable"), "the network is unreachable"),
+        (OSError(errno.EHOSTUNREACH, "no route"), "there is no route to the host"),
+        (TimeoutError("timed out"), "no answer within 7 s"),
+        (urllib3.exceptions.ReadTimeoutError(None, "/", "x"), "no answer within 7 s"),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "it closed the connection without an answer"),
+        (http.client.RemoteDisconnected("closed"), "it closed the connection without an answer"),
+        (http.client.BadStatusLine("SSH-2.0"), "what listens there does not speak HTTP"),
+        (ValueError("something\x1b[0m else"), "something [0m else"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_every_cause_has_its_words(error: Exception, words: str) -> None:
+    where = connection("https://h:9200", timeout=7)
+    told = unreachable(where, error)
+    assert str(told).startswith(f"https://h:9200: {words}")
+    # As urllib3 hands it on, and as the clients do.
+    wrapped = urllib3.exceptions.MaxRetryError(
+        None, "/", urllib3.exceptions.ProtocolError("Connection aborted.", error)
+    )
+    if not isinstance(error, ValueError):
+        assert str(unreachable(where, wrapped)) == str(told)
+
+
+def test_a_secret_file_without_a_secret(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    for content in (b"", b"\n", b"  \nsecond line\n"):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match="holds no secret on its first line"):
+            read_secret(f"@{file}", "X")
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="is not text"):
+        read_secret(f"@{file}", "X")
+    file.write_text("  first \nsecond\n")
+    assert read_secret(f"@{file}", "X") == "first"

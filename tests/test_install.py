@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from allocfail.cluster import templates
-from allocfail.cluster.engine import Engine, EngineError, connect, path
-from allocfail.cluster.install import ENTRY, Wanted, Wiring, install, status, uninstall, unwire
-from allocfail.cluster.managed import diff
+from allocfail.cluster.client import Engine, connect, path
+from allocfail.cluster.errors import EngineError
+from allocfail.cluster.install import Wanted, Wiring, install
+from allocfail.cluster.managed import ENTRY
+from allocfail.cluster.publishing import discover_url, publish
+from allocfail.cluster.record import kb_address
+from allocfail.cluster.status import status
+from allocfail.cluster.steps import diff
+from allocfail.cluster.uninstall import uninstall
+from allocfail.cluster.wanted import wanted_content
+from allocfail.cluster.wiring import unwire
 from allocfail.errors import AllocfailError, InputError, NotFoundError
+from allocfail.painless import pipelines
 from clusters import ARTICLE, PIPELINES, WANTED, actions, add, done, put
 
 pytest_plugins = ["cluster_fixtures"]
@@ -21,7 +31,11 @@ pytest_plugins = ["cluster_fixtures"]
 def test_second_install_changes_nothing(cluster: Engine) -> None:
     assert set(actions(install(cluster, WANTED)).values()) == {"created"}
     assert done(install(cluster, WANTED)) == []
-    assert set(actions(status(cluster, WANTED)).values()) == {"current", "failed"}  # these pipelines decode nothing
+    assert set(actions(status(cluster, WANTED)).values()) == {
+        "current",
+        "failed",
+        "unset",
+    }  # these pipelines decode nothing
 
 
 def test_dry_run_says_what_install_does_and_writes_nothing(cluster: Engine) -> None:
@@ -65,6 +79,7 @@ def test_what_is_not_ours_is_not_overwritten(cluster: Engine) -> None:
     with pytest.raises(AllocfailError, match="pipeline allocfail is there and not allocfail's"):
         list(install(cluster, WANTED))
     assert cluster.request("GET", "/_ingest/pipeline/allocfail")["allocfail"]["description"] == "mine"
+    assert cluster.request("GET", "/_component_template/allocfail-fields", missing_ok=True) is None
 
 
 def test_status_tells_missing_outdated_changed(cluster: Engine) -> None:
@@ -136,6 +151,87 @@ def test_hook_keeps_what_is_in_it(cluster: Engine) -> None:
     assert {key: body[key] for key in own} == own
 
 
+def test_a_pipeline_that_called_before_is_nobodys_wire(cluster: Engine) -> None:
+    call = {"pipeline": {"name": "allocfail", "tag": "mine"}}
+    own = {"description": "ours", "processors": [{"set": {"field": "own", "value": 1}}, call]}
+    list(install(cluster, WANTED))
+    cluster.request("PUT", "/_ingest/pipeline/app-calls", own)
+    before = cluster.request("GET", "/_ingest/pipeline/app-calls")
+    (hook,) = [change for change in install(cluster, WANTED, Wiring(hooks=["app-calls"])) if change.kind == "hook"]
+    assert (hook.action, hook.note) == ("unchanged", "calls allocfail")
+    assert [change.id for change in status(cluster, WANTED) if change.kind == "hook"] == ["app-calls"]
+    assert [change.action for change in status(cluster, WANTED) if change.kind == "hook"] == ["wired"]
+    left = {change.id: change.note for change in uninstall(cluster, grace=0.1) if change.action == "left"}
+    assert left["allocfail"] == "used by pipeline app-calls"
+    assert cluster.request("GET", "/_ingest/pipeline/app-calls") == before
+    (row,) = unwire(cluster, Wiring(hooks=["app-calls"]))
+    assert (row.action, row.note) == ("left", "calls allocfail by a processor that install did not add")
+    assert cluster.request("GET", "/_ingest/pipeline/app-calls") == before
+
+
+def test_a_hook_may_find_no_pipeline(cluster: Engine) -> None:
+    list(install(cluster, WANTED, Wiring(hooks=["app-hook"])))
+    (call,) = cluster.request("GET", "/_ingest/pipeline/app-hook")["app-hook"]["processors"]
+    option = "ignore_missing_pipeline" if cluster.product == "elasticsearch" else "ignore_failure"
+    assert call["pipeline"] == {"name": "allocfail", "tag": "allocfail-hook", option: True}
+    cluster.request("DELETE", "/_ingest/pipeline/allocfail")
+    cluster.request("PUT", "/app-hooked", {"settings": {"index.default_pipeline": "app-hook"}})
+    assert put(cluster, "app-hooked", {"a": 1}) == {"a": 1}
+
+
+def test_an_older_release_does_not_replace_a_newer_one(cluster: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (templates, pipelines):
+        monkeypatch.setattr(module, "version_number", lambda: 99_001_002)
+    list(install(cluster, wanted_content(cluster.product)))
+    monkeypatch.undo()
+    wanted = wanted_content(cluster.product)
+    with pytest.raises(AllocfailError, match=r"a newer allocfail \(99\.1\.2\) has installed there, and this is 0\."):
+        list(install(cluster, wanted))
+    assert cluster.request("GET", "/_ingest/pipeline/allocfail")["allocfail"]["version"] == 99_001_002
+    changes = actions(install(cluster, wanted, downgrade=True))
+    assert changes["pipeline allocfail"] == changes["component template allocfail-fields"] == "updated"
+    assert done(install(cluster, wanted)) == []
+
+
+def test_where_links_lead_is_remembered(cluster: Engine) -> None:
+    def rows() -> list[tuple[str, str]]:
+        return [(row.id, row.action) for row in status(cluster, WANTED) if row.kind == "links"]
+
+    list(install(cluster, WANTED))
+    assert rows() == [("http://127.0.0.1:8765/", "unset")]
+    told = replace(WANTED, kb_url="https://kb.example.org/")
+    assert actions(done(install(cluster, told))) == {"component template allocfail-wiring": "created"}
+    cluster.request("PUT", "/app-one", {})
+    list(install(cluster, WANTED, Wiring(["app-one"])))
+    assert rows() == [("https://kb.example.org/", "set")]
+    assert kb_address(cluster) == "https://kb.example.org/"
+    list(unwire(cluster, Wiring(["app-one"])))
+    assert kb_address(cluster) == "https://kb.example.org/"
+    list(uninstall(cluster, grace=0.1))
+    assert kb_address(cluster) is None
+
+
+def test_articles_can_be_published_before_and_after_install(cluster: Engine) -> None:
+    address = discover_url("https://kibana.example.org/s/ops/")
+    assert address == "https://kibana.example.org/s/ops/app/discover#/doc/allocfail-kb/allocfail-kb?id={id}"
+    wanted = wanted_content(cluster.product, address)
+    made = actions(publish(cluster, wanted))
+    assert made["article zone-reclaim-mode"] == made["index allocfail-kb"] == "created"
+    assert not any(name.startswith("pipeline") for name in made)
+    assert done(publish(cluster, wanted)) == []
+    article = cluster.request("GET", "/allocfail-kb/_doc/zone-reclaim-mode")["_source"]
+    assert article["url"] == address.replace("{id}", "zone-reclaim-mode")
+
+    list(install(cluster, wanted_content(cluster.product, kb_address(cluster))))
+    cluster.request("PUT", "/app-own", {"settings": {"index.default_pipeline": "allocfail"}})
+    line = {"message": "swapper: page allocation failure. order:1, mode:0x20"}
+    assert put(cluster, "app-own", line)["rule"]["reference"] == address.replace("{id}", "zone-reclaim-mode")
+    moved = wanted_content(cluster.product, "https://kb.example.org/")
+    assert actions(publish(cluster, moved))["pipeline allocfail-event"] == "updated"
+    reference = put(cluster, "app-own", line)["rule"]["reference"]
+    assert reference == "https://kb.example.org/zone-reclaim-mode.html#cannot-act"
+
+
 def test_hook_that_install_made_goes_unless_it_is_used(cluster: Engine) -> None:
     list(install(cluster, WANTED, Wiring(hooks=["logs@custom", "app-hook"])))
     cluster.request("PUT", "/app-hooked", {"settings": {"index.default_pipeline": "app-hook"}})
@@ -159,7 +255,8 @@ def test_unwire_takes_back_one_index_only(cluster: Engine) -> None:
     cluster.request("PUT", "/app-one", {})
     cluster.request("PUT", "/app-two", {})
     list(install(cluster, WANTED, Wiring(["app-*"], "final")))
-    assert actions(unwire(cluster, Wiring(["app-one"]))) == {"index app-one": "updated"}
+    unwired = actions(unwire(cluster, Wiring(["app-one"])))
+    assert unwired == {"index app-one": "updated", "component template allocfail-wiring": "updated"}
     assert put(cluster, "app-one", {}) == {}
     assert put(cluster, "app-two", {})["through"] is True
     assert actions(uninstall(cluster, grace=0.1))["index app-two"] == "updated"

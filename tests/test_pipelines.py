@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from allocfail.build import __main__ as generated
 from allocfail.content import content_path
 from allocfail.errors import InputError
 from allocfail.painless import pipelines
+from allocfail.release import version_number, version_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,13 +68,15 @@ def test_every_processor_says_what_it_is(product: str) -> None:
 @pytest.mark.parametrize("product", ENGINES)
 def test_failures_are_told_in_elastics_words(product: str) -> None:
     for body in pipelines.build(product).values():
-        told = dict(processors({"processors": [], "on_failure": body["on_failure"]}))
-        assert told["set"] == told["set"] | {"field": "event.kind", "value": "pipeline_error"}
-        text = json.dumps(body["on_failure"])
-        for word in ("type", "tag", "message"):
-            name = "on_failure_message" if word == "message" else f"on_failure_processor_{word}"
-            assert f"{{{{{{_ingest.{name}}}}}}}" in text
-        assert all(processor["ignore_failure"] for _, processor in processors({**body, "processors": []}))
+        told = {processor["field"]: processor for _, processor in processors({**body, "processors": []})}
+        assert told["event.kind"]["value"] == "pipeline_error"
+        for field in ("error.message", "allocfail.error"):
+            for word in ("on_failure_processor_type", "on_failure_processor_tag", "on_failure_message"):
+                assert f"{{{{{{_ingest.{word}}}}}}}" in told[field]["value"]
+        assert all(processor["ignore_failure"] for processor in told.values())
+        # What is there stays.
+        assert all(one["override"] is False for one in told.values() if "value" in one and "override" in one)
+        assert [one["field"] for one in told.values() if "override" not in one] == ["_allocfail_work", "tags"]
 
 
 @pytest.mark.parametrize("product", ENGINES)
@@ -168,3 +172,37 @@ def test_the_links_lead_where_the_articles_are_served() -> None:
 def test_another_product_is_refused() -> None:
     with pytest.raises(InputError, match="not an engine: solr"):
         pipelines.build("solr")
+
+
+def words(body: dict[str, Any]) -> set[str]:
+    return {option for _, processor in processors(body) for option in processor}
+
+
+def test_older_releases_get_what_they_take() -> None:
+    newest = pipelines.build("elasticsearch")["allocfail-event"]
+    assert newest["_meta"] == {"managed_by": "allocfail"}
+    assert "ignore_missing_pipeline" in words(newest)
+    for version in ("7.10", "7.16.3", "7"):
+        old = pipelines.build("elasticsearch", version=version)["allocfail-event"]
+        assert "_meta" not in old
+        assert "ignore_missing_pipeline" not in words(old)
+    assert "_meta" in pipelines.build("elasticsearch", version="7.17")["allocfail"]
+    assert pipelines.dialect("elasticsearch", "9.4.3").release == (9, 4)
+    for version in ("seven", "7.x", "-1"):
+        with pytest.raises(InputError, match="not a version"):
+            pipelines.build("elasticsearch", version=version)
+
+
+def test_the_release_is_the_version() -> None:
+    for product in ENGINES:
+        assert {body["version"] for body in pipelines.build(product).values()} == {version_number()}
+    assert version_text(1_002_003) == "1.2.3"
+    assert version_text(version_number()) == metadata.version("allocfail")
+
+
+def test_only_some_fields_are_written() -> None:
+    body = pipelines.build("opensearch", only=("allocfail", "tags"))["allocfail-event"]
+    fields = {processor["field"] for _, processor in processors({**body, "processors": []})}
+    assert fields == {"_allocfail_work", "allocfail.error", "tags"}
+    write = next(p for _, p in processors(body) if p["tag"] == "allocfail-fill")
+    assert write["params"]["options"]["only"] == ["allocfail", "tags"]

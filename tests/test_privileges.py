@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from allocfail.cluster.engine import Engine, EngineError, connect, connection
-from allocfail.cluster.install import ENTRY, Wiring, install, status, uninstall
+from allocfail.cluster.install import Wiring, install
+from allocfail.cluster.managed import ENTRY
 from allocfail.cluster.ship import Shipper
+from allocfail.cluster.status import status
+from allocfail.cluster.uninstall import uninstall
 from clusters import WANTED, actions, done, put, remove_all
 
 if TYPE_CHECKING:

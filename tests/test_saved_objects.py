@@ -211,12 +211,19 @@ def test_links_are_what_pages_make_links_of(board: panels.Board) -> None:
         assert all(url.startswith("http://127.0.0.1:8765/") for url in kuery.values(event, "event.reference"))
 
 
-def test_articles_are_linked_where_they_are_served(product: str) -> None:
-    text = saved_objects.to_ndjson(saved_objects.build(product, kb_url="https://kb.example.org/kernel"))
-    assert "https://kb.example.org/kernel/{{value}}.html" in text
-    assert "](https://kb.example.org/kernel/)" in text
+@pytest.mark.parametrize(
+    ("kb_url", "link"),
+    [
+        ("https://kb.example.org/kernel", "https://kb.example.org/kernel/{{value}}.html"),
+        ("https://kibana/app/discover#/doc/allocfail-kb/allocfail-kb?id={id}", "allocfail-kb?id={{value}}"),
+    ],
+)
+def test_articles_are_linked_where_they_are_served(product: str, kb_url: str, link: str) -> None:
+    board = panels.Board(saved_objects.build(product, kb_url=kb_url))
+    assert dict(formats(board))["rule.id"]["params"]["urlTemplate"].endswith(link)
+    text = saved_objects.to_ndjson(list(board.objects.values()))
     assert "127.0.0.1" not in text
-    assert "@kb_url@" not in text
+    assert not re.search("@[a-z_]+@", text)
 
 
 def test_words_for_every_code_in_the_sample(board: panels.Board) -> None:

@@ -7,7 +7,7 @@ import os
 from allocfail.errors import InputError
 from allocfail.terminal import printable
 
-__all__ = ["DEFAULT_URL", "URL_VARIABLE", "article_url", "base_url"]
+__all__ = ["DEFAULT_URL", "URL_VARIABLE", "base_url", "given_url"]
 
 #: Where ``allocfail kb serve`` listens unless told otherwise.
 DEFAULT_URL = "http://127.0.0.1:8765/"
@@ -15,24 +15,27 @@ DEFAULT_URL = "http://127.0.0.1:8765/"
 URL_VARIABLE = "ALLOCFAIL_KB_URL"
 
 
-def base_url(given: str | None = None) -> str:
-    """Return where the pages are served: ``given``, else the environment's :data:`URL_VARIABLE`, else the default.
+def given_url(given: str | None = None) -> str | None:
+    """Return the address that somebody has named: ``given``, else the environment's; None where nobody has."""
+    return given or os.environ.get(URL_VARIABLE) or None
 
-    The result ends with ``/``. Raises :class:`InputError` for what is not an http or https URL, or carries a query.
+
+def base_url(given: str | None = None) -> str:
+    """Return where the articles are: ``given``, else the environment's :data:`URL_VARIABLE`, else the default.
+
+    It is an address below which the built pages are served, and then ends with ``/``; or one with ``{id}`` where an
+    article's id belongs, for articles that are served in another way. Raises :class:`InputError` for what is no http
+    or https URL, or carries a query without ``{id}``.
     """
     from urllib.parse import urlsplit  # noqa: PLC0415 - the default needs no parsing
 
-    url = given or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    url = given_url(given) or DEFAULT_URL
+    templated = "{id}" in url
     try:
         parts = urlsplit(url)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query and not parts.fragment
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and "{" not in parts.netloc
     except ValueError:
         good = False
-    if not good or not url.isprintable() or " " in url:
+    if not good or (not templated and (parts.query or parts.fragment)) or not url.isprintable() or " " in url:
         raise InputError(f"not a base URL of http or https: {printable(url)}")
-    return url if url.endswith("/") else url + "/"
-
-
-def article_url(base: str, identifier: str, anchor: str = "") -> str:
-    """Return the address of an article's page, or of a section on it, below ``base`` (see :func:`base_url`)."""
-    return f"{base}{identifier}.html{'#' if anchor else ''}{anchor}"
+    return url if templated or url.endswith("/") else url + "/"

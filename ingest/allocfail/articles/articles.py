@@ -12,9 +12,10 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from allocfail.content import content_path
+from allocfail.decoder.links import article_url
 from allocfail.errors import AllocfailError, NotFoundError
 from allocfail.terminal import printable
-from allocfail.urls import DEFAULT_URL, URL_VARIABLE, article_url, base_url
+from allocfail.urls import DEFAULT_URL, URL_VARIABLE, base_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -292,7 +293,12 @@ def plain(body: str) -> str:
 
 def absolute(item: Article, base: str) -> str:
     """Return an article's Markdown with links to sections and other articles made absolute below ``base``."""
-    return _LINK.sub(lambda match: f"]({base}{match[1] or item.id + '.html'}{match[2] or ''})", plain(item.body))
+
+    def address(match: re.Match[str]) -> str:
+        identifier = match[1].removesuffix(".html") if match[1] else item.id
+        return f"]({article_url(base, identifier, (match[2] or '').removeprefix('#'))})"
+
+    return _LINK.sub(address, plain(item.body))
 
 
 def tokens(text: str) -> list[str]:

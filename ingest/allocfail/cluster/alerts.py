@@ -13,16 +13,17 @@ import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 from allocfail.cluster import kuery
+from allocfail.cluster.client import path
 from allocfail.cluster.dashboards import call
-from allocfail.cluster.engine import EngineError, path
-from allocfail.cluster.managed import Change, diff
+from allocfail.cluster.errors import EngineError
 from allocfail.cluster.saved_objects import read_source
+from allocfail.cluster.steps import Change, diff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from allocfail.cluster.client import Engine
     from allocfail.cluster.dashboards import Place
-    from allocfail.cluster.engine import Engine
 
 __all__ = ["build", "generate", "install_alerts", "remove_alerts"]
 

@@ -13,17 +13,20 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from allocfail.cluster import saved_objects, templates
-from allocfail.cluster.engine import Connection, EngineError, api_error, http_pool, path, unreachable
+from allocfail.cluster.client import http_pool, path
+from allocfail.cluster.errors import EngineError, api_error, unreachable
 from allocfail.cluster.keeping import covers, digest_of, name_of, own_columns, readable, replaced, with_additions
-from allocfail.cluster.managed import Change, diff, read_component
+from allocfail.cluster.managed import read_component
 from allocfail.cluster.page_fields import fields_of
-from allocfail.cluster.wiring import read_record
+from allocfail.cluster.record import read_record
+from allocfail.cluster.steps import Change, diff
 from allocfail.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from allocfail.cluster.engine import Engine
+    from allocfail.cluster.client import Engine
+    from allocfail.cluster.connection import Connection
 
 __all__ = [
     "Place",
@@ -98,8 +101,8 @@ def patterns(base: str | None, names: Iterable[str]) -> list[str]:
 
 def _wired(engine: Engine, indices: Sequence[str]) -> list[str]:
     """Return the names given now, and those wired before."""
-    record = read_record(engine)
-    return [*indices, *record.indices, *record.streams]
+    wired = read_record(engine).wired
+    return [*indices, *wired.indices, *wired.streams]
 
 
 def events_patterns(engine: Engine, base: str | None, indices: Sequence[str]) -> list[str]:
@@ -135,7 +138,7 @@ def import_objects(
 
     ``engine`` is where it is remembered; without one, objects are compared with what is there. ``found`` are
     descriptors of fields in the cluster. Raises :class:`EngineError` when the dashboards refuse,
-    :class:`allocfail.cluster.engine.UnreachableError` when they are not there.
+    :class:`allocfail.cluster.errors.UnreachableError` when they are not there.
     """
     known = _read_imported(engine).get(there.key, {}) if engine is not None else {}
     stored = _stored(there, wanted)
@@ -267,7 +270,7 @@ def call(
     """Send one request to the dashboards and return the JSON of its answer.
 
     ``missing_ok`` gives None for what is not there. Raises :class:`EngineError` for a refusal, and
-    :class:`allocfail.cluster.engine.UnreachableError` where nobody answers.
+    :class:`allocfail.cluster.errors.UnreachableError` where nobody answers.
     """
     import urllib3  # noqa: PLC0415 - only with dashboards
 

@@ -5,59 +5,44 @@ An object says of itself whose it is and carries a digest, by which a change mad
 
 from __future__ import annotations
 
-import difflib
-import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from allocfail.cluster import templates as templates_
-from allocfail.cluster.engine import Engine, EngineError, path
+from allocfail.cluster.client import Engine, path
+from allocfail.cluster.steps import Change, Request, Step, diff
 from allocfail.errors import AllocfailError
+from allocfail.painless.pipelines import CUSTOM, ENTRY, dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 __all__ = [
+    "CUSTOM",
     "ENTRY",
     "SETTINGS",
-    "Change",
+    "called_pipelines",
     "callers_of",
-    "calls",
-    "delete_object",
-    "diff",
+    "delete_step",
     "index_users",
     "inner_first",
-    "is_ours",
+    "is_managed",
     "is_own_pipeline",
-    "is_touched",
-    "put_object",
+    "put_step",
     "read_component",
     "read_index_templates",
     "read_pipelines",
     "setting_of",
-    "signed",
     "target_of",
+    "was_edited",
+    "with_digest",
 ]
 
-#: Id of the pipeline that documents are sent to.
-ENTRY = "allocfail"
 #: Index settings that name a pipeline.
 SETTINGS = {"default": "index.default_pipeline", "final": "index.final_pipeline"}
 #: What a server adds to an object by itself.
 _SERVER_KEYS = ("created_date", "created_date_millis", "modified_date", "modified_date_millis")
 #: Sign in a pipeline's description of whose it is, where the product's pipelines take no ``_meta``.
 _SIGN = " [managed by allocfail, digest "
-
-
-class Change(NamedTuple):
-    """What was done, or with ``dry_run`` would be done, with one object."""
-
-    kind: str
-    """``pipeline``, ``component template``, ``index template``, ``index``, ``article``, ``hook``, …"""
-    id: str
-    action: str
-    """``created``, ``updated``, ``unchanged``, ``removed``, ``left``; see :func:`status` for what that one yields."""
-    note: str = ""
-    diff: str = ""
 
 
 def read_pipelines(engine: Engine) -> dict[str, dict[str, Any]]:
@@ -95,7 +80,7 @@ def _template(body: Mapping[str, Any]) -> dict[str, Any]:
     return bare
 
 
-def is_ours(body: Mapping[str, Any] | None) -> bool:
+def is_managed(body: Mapping[str, Any] | None) -> bool:
     """Whether an object says of itself that install made it."""
     if body is None:
         return False
@@ -107,10 +92,10 @@ def is_ours(body: Mapping[str, Any] | None) -> bool:
 
 def is_own_pipeline(name: str, body: Mapping[str, Any] | None) -> bool:
     """Whether a pipeline is one of allocfail's own, and not a hook that install made."""
-    return (name == ENTRY or name.startswith(f"{ENTRY}-")) and is_ours(body)
+    return (name == ENTRY or name.startswith(f"{ENTRY}-")) and is_managed(body)
 
 
-def is_touched(body: Mapping[str, Any]) -> bool:
+def was_edited(body: Mapping[str, Any]) -> bool:
     """Whether somebody changed an object after install had put it."""
     meta = body.get("_meta")
     if isinstance(meta, dict) and "digest" in meta:
@@ -119,12 +104,12 @@ def is_touched(body: Mapping[str, Any]) -> bool:
     return bool(sign) and rest.rstrip("]") != templates_.digest({**body, "description": text})
 
 
-def signed(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
+def with_digest(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a pipeline signed with its digest: in ``_meta``, or in words where the product's pipelines take none."""
     bare = {key: value for key, value in body.items() if key != "_meta"}
     bare["description"] = str(bare.get("description", "")).partition(_SIGN)[0]
     meta = {**(body.get("_meta") or {}), "managed_by": templates_.MANAGED_BY, "digest": templates_.digest(bare)}
-    if engine.product == "elasticsearch":
+    if dialect(engine.product, engine.version).takes_meta:
         return {**bare, "_meta": meta}
     return {**bare, "description": f"{bare['description']}{_SIGN}{meta['digest']}]"}
 
@@ -135,11 +120,11 @@ def _by_hand(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     return bool(sign and text) and before.get("description") == text
 
 
-def calls(processors: Any, *, needed: bool = False) -> Iterator[str]:
+def called_pipelines(processors: Any, *, needed: bool = False) -> Iterator[str]:
     """Yield the ids of the pipelines that processors call, nested ones included; ``needed``: that must be there."""
     if isinstance(processors, list):
         for item in processors:
-            yield from calls(item, needed=needed)
+            yield from called_pipelines(item, needed=needed)
     elif isinstance(processors, dict):
         for name, value in processors.items():
             if (
@@ -149,7 +134,7 @@ def calls(processors: Any, *, needed: bool = False) -> Iterator[str]:
                 and not (needed and value.get("ignore_missing_pipeline") in {True, "true"})
             ):
                 yield value["name"]
-            yield from calls(value, needed=needed)
+            yield from called_pipelines(value, needed=needed)
 
 
 def inner_first(bodies: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -159,7 +144,7 @@ def inner_first(bodies: Mapping[str, Mapping[str, Any]]) -> list[str]:
     def visit(name: str, above: tuple[str, ...]) -> None:
         if name in order or name in above:
             return
-        for inner in sorted(set(calls([bodies[name].get("processors"), bodies[name].get("on_failure")]))):
+        for inner in sorted(set(called_pipelines([bodies[name].get("processors"), bodies[name].get("on_failure")]))):
             if inner in bodies:
                 visit(inner, (*above, name))
         order.append(name)
@@ -189,7 +174,7 @@ def callers_of(
     users: dict[str, list[str]] = {name: [] for name in names}
     for caller, body in pipelines.items():
         if caller not in names:
-            for name in set(calls([body], needed=needed)) & names:
+            for name in set(called_pipelines([body], needed=needed)) & names:
                 users[name].append(caller)
     return users
 
@@ -218,59 +203,32 @@ def index_users(engine: Engine, names: set[str]) -> dict[str, list[str]]:
     return users
 
 
-def diff(name: str, before: Any, after: Any) -> str:
-    """Return a unified diff of two JSON values (None: not there), empty where they are equal.
-
-    Texts of several lines, as a script's source, are compared line by line.
-    """
-    old, new = (
-        [] if value is None else json.dumps(_lines(value), indent=2, sort_keys=True).splitlines()
-        for value in (before, after)
-    )
-    return "\n".join(difflib.unified_diff(old, new, f"cluster/{name}", f"allocfail/{name}", lineterm="", n=2))
-
-
-def _lines(value: Any) -> Any:
-    """Return a JSON value with every text of several lines as a list of them."""
-    if isinstance(value, dict):
-        return {key: _lines(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_lines(inner) for inner in value]
-    return value.split("\n") if isinstance(value, str) and "\n" in value else value
-
-
 def target_of(kind: str, name: str) -> str:
     """Return the path of an object."""
-    where = {"pipeline": ("_ingest", "pipeline"), "component template": ("_component_template",)}
+    where = {"pipeline": ("_ingest", "pipeline"), "component template": ("_component_template",), "index": ()}
     return path(*where.get(kind, ("_index_template",)), name)
 
 
-def put_object(engine: Engine, kind: str, name: str, before: Any, after: Any, *, dry_run: bool) -> Change:
-    """Put an object unless it is there as it should be."""
+def put_step(kind: str, name: str, before: Any, after: Any) -> Step:
+    """Return the step that puts an object unless it is there as it should be.
+
+    Raises :class:`AllocfailError` where somebody else's object has that name.
+    """
     if before == after:
-        return Change(kind, name, "unchanged")
-    if before is not None and not is_ours(before) and not _by_hand(before, after):
+        return Step(Change(kind, name, "unchanged"))
+    if before is not None and not is_managed(before) and not _by_hand(before, after):
         raise AllocfailError(f"{kind} {name} is there and not allocfail's: rename or remove it first")
-    note = "had been changed by hand" if before is not None and is_touched(before) else ""
+    note = "had been changed by hand" if before is not None and was_edited(before) else ""
     change = Change(kind, name, "created" if before is None else "updated", note, diff(name, before, after))
-    if not dry_run:
-        engine.request("PUT", target_of(kind, name), after)
-    return change
+    return Step(change, (Request("PUT", target_of(kind, name), after),))
 
 
-def delete_object(engine: Engine, kind: str, name: str, target: str, body: Any, *, dry_run: bool) -> Change:
-    """Remove an object that is ours and unchanged; what the server keeps because others use it is left."""
+def delete_step(kind: str, name: str, body: Any) -> Step:
+    """Return the step that removes an object that is ours and unedited; what others use is left by the server."""
     if body is None:
-        return Change(kind, name, "missing")
-    if not is_ours(body):
-        return Change(kind, name, "left", "not allocfail's")
-    if is_touched(body):
-        return Change(kind, name, "left", "changed by hand")
-    if not dry_run:
-        try:
-            engine.request("DELETE", target, missing_ok=True)
-        except EngineError as error:
-            if error.status != 400:
-                raise
-            return Change(kind, name, "left", error.reason)
-    return Change(kind, name, "removed")
+        return Step(Change(kind, name, "missing"))
+    if not is_managed(body):
+        return Step(Change(kind, name, "left", "not allocfail's"))
+    if was_edited(body):
+        return Step(Change(kind, name, "left", "changed by hand"))
+    return Step(Change(kind, name, "removed"), (Request("DELETE", target_of(kind, name)),), refusable=True)

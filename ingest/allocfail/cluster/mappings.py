@@ -1,105 +1,76 @@
-"""What install does to mappings beyond its own templates: ECS fields in somebody's index, and the events' index.
+"""What install does to mappings beyond its own templates and the fields that an index lacks.
 
-An event brings ECS fields that the index may not map yet. Dynamic mapping would make them `text`, which no exact search
-finds and nothing counts by; so they are mapped before the first event comes. What is mapped already stays as it is.
+The events' index is made before the first event. In somebody's index, what panels count by gets the multi-field
+`keyword`, the name that dynamic mapping gives it in a text field; and which ECS fields are text there is said.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from allocfail.cluster.engine import EngineError, path
-from allocfail.cluster.managed import Change, diff
+from allocfail.cluster.client import path
+from allocfail.cluster.errors import EngineError
+from allocfail.cluster.steps import Change, Request, Step, diff
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from allocfail.cluster.engine import Engine
+    from allocfail.cluster.client import Engine
 
-__all__ = ["is_empty", "map_ecs", "put_events_index"]
+__all__ = ["events_index_step", "is_empty", "second_name_steps", "second_names", "texts"]
 
-#: What a document has before any event is read from it: the mapping of these is the index's owner's.
-_SOURCE_FIELDS = frozenset({"@timestamp", "message"})
 _TEXT = frozenset({"text", "match_only_text"})
 
 
-def map_ecs(
-    engine: Engine, name: str, have: Mapping[str, Any], wanted: Mapping[str, Any], *, dry_run: bool
-) -> list[Change]:
-    """Map the ECS fields of an event in index ``name`` where it does not have them; say what is mapped as text there.
+def second_name_steps(name: str, have: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Step]:
+    """Yield what is to be done with fields that an index maps already, ``have``, and ``wanted`` maps for events."""
+    if missing := second_names(have, wanted):
+        change = Change("multi-field", name, "updated", "what panels count by", diff(name, None, missing))
+        yield Step(change, (Request("PUT", path(name, "_mapping"), {"properties": missing}),), refusable=True)
+    if found := texts(have, wanted):
+        note = f"text there, so that a term query finds nothing: {', '.join(found)}; dashboards and searches do without"
+        yield Step(Change("text field", name, "left", note))
 
-    ``have`` is the index's mapping, ``wanted`` the properties of the component template of ECS fields.
+
+def second_names(have: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of ``have`` that lack the multi-field `keyword` which ``wanted`` gives them, with it.
+
+    All that a field's mapping says has to be said again, or the server refuses.
     """
-    lacking, texts = _compare(have.get("properties") or {}, wanted)
-    changes = []
-    if lacking:
-        changes.append(_put(engine, name, lacking, dry_run=dry_run))
-    else:
-        changes.append(Change("ECS mapping", name, "unchanged"))
-    if texts:
-        note = f"text there, so that a term query finds nothing: {', '.join(texts)}; dashboards and searches do without"
-        changes.append(Change("text mapping", name, "left", note))
-    return changes
+    missing: dict[str, Any] = {}
+    for name, mapping in wanted.items():
+        there = have.get(name) or {}
+        if "properties" in mapping:
+            if inner := second_names(there.get("properties") or {}, mapping["properties"]):
+                missing[name] = {"properties": inner}
+            continue
+        keyword, fields = mapping.get("fields", {}).get("keyword"), there.get("fields") or {}
+        if keyword and there.get("type") in {"text", "keyword"} and "keyword" not in fields:
+            missing[name] = {**there, "fields": {**fields, "keyword": keyword}}
+    return missing
 
 
-def _put(engine: Engine, name: str, lacking: dict[str, Any], *, dry_run: bool) -> Change:
-    change = Change("ECS mapping", name, "updated", f"ECS fields of an event: {len(list(_leaves(lacking)))}")
-    if dry_run:
-        return change
-    try:
-        engine.request("PUT", path(name, "_mapping"), {"properties": lacking})
-    except EngineError as error:
-        if error.status != 400:
-            raise
-        return Change("ECS mapping", name, "left", f"the index takes no more fields: {error.reason}")
-    return change
-
-
-def _leaves(properties: Mapping[str, Any], above: str = "") -> list[str]:
+def texts(have: Mapping[str, Any], wanted: Mapping[str, Any], above: str = "") -> list[str]:
+    """Return the dotted names of the fields that ``have`` maps as text and ``wanted`` as keyword."""
     found = []
-    for name, mapping in properties.items():
-        inner = mapping.get("properties")
-        found += [f"{above}{name}"] if inner is None else _leaves(inner, f"{above}{name}.")
+    for name, mapping in wanted.items():
+        there = have.get(name) or {}
+        if "properties" in mapping and there.get("type") not in _TEXT:
+            found += texts(there.get("properties") or {}, mapping["properties"], f"{above}{name}.")
+        elif there.get("type") in _TEXT and mapping.get("type") not in _TEXT:
+            found.append(above + name)
     return found
 
 
-def _compare(have: Mapping[str, Any], wanted: Mapping[str, Any], above: str = "") -> tuple[dict[str, Any], list[str]]:
-    """Return the properties to add to ``have``, and the dotted names of keywords that it has as text.
+def events_index_step(engine: Engine, name: str) -> Step:
+    """Return the step that makes the index of events where it is missing.
 
-    A field where ``wanted`` has an object, or the reverse, is left out: the server would refuse all of it.
+    Data views and panels then find its fields from the start.
     """
-    lacking: dict[str, Any] = {}
-    texts: list[str] = []
-    for name, mapping in wanted.items():
-        dotted, there = above + name, have.get(name)
-        if dotted in _SOURCE_FIELDS:
-            continue
-        if there is None:
-            lacking[name] = mapping
-        elif "properties" in mapping:
-            if there.get("type", "object") != "object":
-                texts.append(dotted)
-                continue
-            inner, more = _compare(there.get("properties") or {}, mapping["properties"], f"{dotted}.")
-            texts += more
-            if inner:
-                lacking[name] = {"properties": inner}
-        elif "properties" not in there:
-            if there.get("type") in _TEXT and mapping["type"] not in _TEXT:
-                texts.append(dotted)
-            keyword = mapping.get("fields", {}).get("keyword")
-            if keyword and there.get("type") in {"text", "keyword"} and "keyword" not in there.get("fields", {}):
-                lacking[name] = {**there, "fields": {**there.get("fields", {}), "keyword": keyword}}
-    return lacking, texts
-
-
-def put_events_index(engine: Engine, name: str, *, dry_run: bool) -> Change:
-    """Make the index of events where it is missing, so that data views and panels find its fields from the start."""
     if engine.request("GET", path(name), missing_ok=True) is not None:
-        return Change("index", name, "unchanged")
-    if not dry_run:
-        engine.request("PUT", path(name))
-    return Change("index", name, "created", "for events", diff(name, None, {}))
+        return Step(Change("index", name, "unchanged"))
+    change = Change("index", name, "created", "for events", diff(name, None, {}))
+    return Step(change, (Request("PUT", path(name)),), already="resource_already_exists_exception")
 
 
 def is_empty(engine: Engine, name: str) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from allocfail.cluster.engine import path
+from allocfail.cluster.client import path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from allocfail.cluster.engine import Engine
+    from allocfail.cluster.client import Engine
 
 __all__ = ["NOT_AGGREGATABLE", "described", "descriptor", "fields_of", "page_type"]
 

@@ -15,6 +15,7 @@ from allocfail.cluster import templates
 from allocfail.cluster.page_fields import NOT_AGGREGATABLE, descriptor, page_type
 from allocfail.cluster.panels import visualization
 from allocfail.content import content_path
+from allocfail.decoder.links import article_url
 from allocfail.errors import InputError
 from allocfail.urls import DEFAULT_URL, base_url
 
@@ -84,7 +85,7 @@ class _Maker:
 
     dialect: Dialect
     kb_url: str
-    """Where the articles are served, with a slash at the end."""
+    """Where the articles are, as :func:`allocfail.urls.base_url` gives it."""
     title: str
     """Index patterns that the events are in, with commas between them."""
 
@@ -100,9 +101,9 @@ class _Maker:
         }
 
     def _filled(self, value: Any) -> Any:
-        """Return a value with every ``@kb_url@`` and ``@events@`` in it filled in."""
+        """Return a value with every ``@article@`` and ``@events@`` in it filled in."""
         if isinstance(value, str):
-            return value.replace("@kb_url@", self.kb_url).replace("@events@", self.title)
+            return value.replace("@article@", article_url(self.kb_url, "{{value}}")).replace("@events@", self.title)
         if isinstance(value, list):
             return [self._filled(one) for one in value]
         if isinstance(value, dict):

@@ -9,13 +9,16 @@ import copy
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from allocfail.cluster.errors import EngineError
 from allocfail.content import content_path
+from allocfail.release import version_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    from allocfail.cluster.client import Engine
 
 __all__ = [
     "MANAGED_BY",
@@ -23,10 +26,11 @@ __all__ = [
     "build",
     "digest",
     "mapping_types",
+    "missing_types",
     "probe",
+    "probes",
     "properties",
     "stamp",
-    "version_number",
 ]
 
 #: ``_meta.managed_by`` of everything that install makes.
@@ -54,12 +58,6 @@ def _read(name: str) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise TypeError(name)
     return loaded
-
-
-def version_number() -> int:
-    """Return the package's version as the integer that templates and pipelines carry: 1.2.3 is 1002003."""
-    numbers = [int("".join(filter(str.isdigit, part)) or 0) for part in version("allocfail").split(".")[:3]]
-    return sum(number * weight for number, weight in zip(numbers, (1_000_000, 1000, 1), strict=False))
 
 
 def digest(body: Mapping[str, Any]) -> str:
@@ -189,3 +187,32 @@ def probe() -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a document that the pipeline must decode, and dotted fields of the result with their values."""
     source = _read("probe.yml")
     return source["document"], source["expect"]
+
+
+def probes() -> list[dict[str, Any]]:
+    """Return documents that hold an event of each kind, with every field between them that an event may get."""
+    found: list[dict[str, Any]] = _read("probe.yml")["events"]
+    return found
+
+
+def missing_types(engine: Engine) -> frozenset[str]:
+    """Return the mapping types, of those for which there is a fallback, that the server does not have.
+
+    OpenSearch has them, but its Dashboards do not know them.
+    """
+    if engine.product == "opensearch":
+        return mapping_types()
+    missing = set()
+    for kind in mapping_types():
+        body = {
+            "index_patterns": ["allocfail-type-probe"],
+            "priority": 2147483647,  # above everybody's, so that no other template is mixed in
+            "template": {"mappings": {"properties": {"probe": {"type": kind}}}},
+        }
+        try:
+            engine.request("POST", "/_index_template/_simulate", body)
+        except EngineError as error:
+            if error.status != 400:
+                raise
+            missing.add(kind)
+    return frozenset(missing)

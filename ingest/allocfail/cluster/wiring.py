@@ -1,45 +1,59 @@
 """Pointing indices, data streams and hook pipelines at the pipeline, and taking that back.
 
-What was wired is remembered in the cluster, so that what is taken back is that and no more.
+Each kind of wire is a class with ``wire`` and ``unwire`` side by side. What was wired is remembered in the cluster
+(:mod:`allocfail.cluster.record`), so that what is taken back is that and no more.
 """
 
 from __future__ import annotations
 
-import json
+import copy
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from allocfail.cluster import mappings
 from allocfail.cluster import templates as templates_
-from allocfail.cluster.engine import Engine, EngineError, path
+from allocfail.cluster.client import Engine, path
+from allocfail.cluster.fit import Shape, lacking
 from allocfail.cluster.managed import (
+    CUSTOM,
     ENTRY,
     SETTINGS,
-    Change,
+    called_pipelines,
     callers_of,
-    calls,
-    diff,
     index_users,
-    is_ours,
-    read_component,
+    is_managed,
     read_index_templates,
     read_pipelines,
     setting_of,
-    signed,
     target_of,
+    with_digest,
 )
+from allocfail.cluster.record import Record, Wired, read_record, record_step
+from allocfail.cluster.steps import Change, Request, Step, carry_out, diff
 from allocfail.errors import AllocfailError, InputError, NotFoundError
+from allocfail.painless.pipelines import dialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Plan", "Record", "Wiring", "plan_wiring", "read_record", "resolve", "take_back", "unwire", "wire"]
+__all__ = [
+    "HookWire",
+    "IndexWire",
+    "Target",
+    "TemplateWire",
+    "Wires",
+    "Wiring",
+    "plan_wires",
+    "resolve",
+    "unwire",
+    "unwire_recorded",
+]
 
-#: Component template whose ``_meta`` remembers what was wired.
-_RECORD = "allocfail-wiring"
 #: Tag of the processor that install adds to a hook pipeline.
 _HOOK_TAG = "allocfail-hook"
+#: Index settings by which no document can be put into an index.
+_BLOCKS = ("index.blocks.write", "index.blocks.read_only", "index.blocks.read_only_allow_delete")
+_FIELDS, _ECS = "allocfail-fields", "allocfail-ecs"
 
 
 @dataclass(frozen=True)
@@ -54,64 +68,196 @@ class Wiring:
     """Pipelines that call the pipeline, such as ``logs@custom``."""
 
 
+@dataclass(frozen=True)
+class IndexWire:
+    """An index whose setting names the pipeline."""
+
+    name: str
+    setting: str
+    there: str | None
+    """The pipeline that the setting names now."""
+
+    def wire(self) -> Step:
+        """Return the step that sets it."""
+        if self.there == ENTRY:
+            return Step(Change("index", self.name, "unchanged", f"{self.setting} is {ENTRY}"))
+        change = Change("index", self.name, "updated", f"{self.setting} is {ENTRY}", self._diff({}, ENTRY))
+        return Step(change, (Request("PUT", path(self.name, "_settings"), {self.setting: ENTRY}),))
+
+    def unwire(self) -> Step | None:
+        """Return the step that takes it back; None where the setting names nothing."""
+        if self.there is None:
+            return None
+        if self.there != ENTRY:
+            return Step(Change("index", self.name, "left", f"{self.setting} is {self.there} by now"))
+        change = Change("index", self.name, "updated", f"{self.setting} taken back", self._diff(ENTRY, {}))
+        return Step(change, (Request("PUT", path(self.name, "_settings"), {self.setting: None}),))
+
+    def _diff(self, before: Any, after: Any) -> str:
+        old, new = ({self.setting: value} if value else {} for value in (before, after))
+        return diff(self.name, old, new)
+
+
+@dataclass(frozen=True)
+class TemplateWire:
+    """Somebody's index template, with the pipeline among its settings and the fields among its components."""
+
+    name: str
+    setting: str
+    body: Mapping[str, Any]
+    strict: bool = False
+    """It refuses fields that it does not map: the ECS fields of an event are composed in too, before its own."""
+
+    def wire(self) -> Step:
+        """Return the step that puts both in."""
+        wired = self.wired()
+        if wired == self.body or is_managed(self.body):
+            own = "allocfail's own" if is_managed(self.body) else f"{self.setting} is {ENTRY}"
+            return Step(Change("index template", self.name, "unchanged", own))
+        return self._put(wired, f"{self.setting} is {ENTRY} for new indices")
+
+    def unwire(self) -> Step | None:
+        """Return the step that takes both out; None where neither is in."""
+        bare = self._unwired()
+        return None if bare == self.body else self._put(bare, f"{self.setting} taken back")
+
+    def _put(self, body: dict[str, Any], note: str) -> Step:
+        change = Change("index template", self.name, "updated", note, diff(self.name, self.body, body))
+        return Step(change, (Request("PUT", path("_index_template", self.name), body),))
+
+    def wired(self) -> dict[str, Any]:
+        """Return the template as it is to be."""
+        wired: dict[str, Any] = copy.deepcopy(dict(self.body))
+        inner = wired.setdefault("template", {}).setdefault("settings", {})
+        if setting_of(inner, self.setting) != ENTRY:
+            inner.setdefault("index", {})[self.setting.removeprefix("index.")] = ENTRY
+        composed = wired.setdefault("composed_of", [])
+        if _FIELDS not in composed:
+            composed.append(_FIELDS)
+        if self.strict and _ECS not in composed:
+            composed.insert(0, _ECS)  # what the template itself says of a field wins
+        return wired
+
+    def _unwired(self) -> dict[str, Any]:
+        bare: dict[str, Any] = copy.deepcopy(dict(self.body))
+        settings = (bare.get("template") or {}).get("settings") or {}
+        if setting_of(settings, self.setting) == ENTRY:
+            settings.pop(self.setting, None)
+            inner = settings.get("index", {})
+            inner.pop(self.setting.removeprefix("index."), None)
+            if not inner:
+                settings.pop("index", None)
+            if not settings:
+                bare["template"].pop("settings")
+        if "composed_of" in bare:
+            bare["composed_of"] = [name for name in bare["composed_of"] if name not in {_FIELDS, _ECS}]
+        return bare
+
+
+@dataclass(frozen=True)
+class HookWire:
+    """A pipeline that calls the entry last; everything else in it is kept."""
+
+    name: str
+    body: Mapping[str, Any] | None
+    """As it is; None where it is not there."""
+
+    @property
+    def calls(self) -> bool:
+        """Whether it calls the entry already."""
+        return self.body is not None and ENTRY in set(called_pipelines([self.body]))
+
+    def wire(self, engine: Engine) -> Step:
+        """Return the step that adds the call."""
+        if self.calls:
+            return Step(Change("hook", self.name, "unchanged", f"calls {ENTRY}"))
+        # A missing pipeline is no reason to lose a document; the products say so in different words.
+        optional = dialect(engine.product, engine.version).optional
+        call = {"pipeline": {"name": ENTRY, "tag": _HOOK_TAG, optional: True}}
+        if self.body is None:
+            return self._put(with_digest(engine, {"description": f"Calls {ENTRY}", "processors": [call]}), "created")
+        return self._put({**self.body, "processors": [*self.body.get("processors", []), call]}, "updated")
+
+    def unwire(self, engine: Engine, pipelines: Mapping[str, Mapping[str, Any]]) -> tuple[Step, dict[str, Any] | None]:
+        """Return the step that takes install's call out, and the pipeline as it is then; None where it is gone.
+
+        The pipeline goes where install made it, nothing else is in it, and nobody uses it.
+        """
+        if self.body is None:
+            return Step(Change("hook", self.name, "missing")), None
+        there = self.body.get("processors", [])
+        kept = [item for item in there if not _is_hook_call(item)]
+        if len(kept) == len(there):
+            note = f"calls {ENTRY} by a processor that install did not add" if self.calls else "not wired"
+            return Step(Change("hook", self.name, "left", note)), dict(self.body)
+        used = callers_of(pipelines, {self.name}, needed=True)[self.name] or index_users(engine, {self.name})
+        if not kept and is_managed(self.body) and not used:
+            target = target_of("pipeline", self.name)
+            return Step(Change("hook", self.name, "removed"), (Request("DELETE", target),)), None
+        bare = {**self.body, "processors": kept}
+        return self._put(bare, "updated", f"no longer calls {ENTRY}"), bare
+
+    def _put(self, body: dict[str, Any], action: str, note: str = f"calls {ENTRY}") -> Step:
+        change = Change("hook", self.name, action, note, diff(self.name, self.body, body))
+        return Step(change, (Request("PUT", target_of("pipeline", self.name), body),))
+
+
+def _is_hook_call(item: Any) -> bool:
+    return isinstance(item, dict) and (item.get("pipeline") or {}).get("tag") == _HOOK_TAG
+
+
+@dataclass(frozen=True)
+class Target:
+    """An index, or a template for the next one, as far as events have to fit into it."""
+
+    kind: str
+    """``index`` or ``index template``."""
+    name: str
+    shape: Shape
+    """As it is before anything is wired."""
+    writable: bool = True
+    """Whether documents can be put into it: no block is on it."""
+    stream: str | None = None
+    """The data stream that it belongs to."""
+
+    def mapping_step(self, fields: Mapping[str, Any]) -> Step:
+        """Return the step that maps those of the properties ``fields`` that the index does not map yet."""
+        missing = lacking(self.shape.mapping.get("properties") or {}, fields)
+        if not missing:
+            return Step(Change("mapping", self.name, "unchanged"))
+        change = Change("mapping", self.name, "updated", f"fields of {', '.join(sorted(missing))}")
+        return Step(change, (Request("PUT", path(self.name, "_mapping"), {"properties": missing}),), refusable=True)
+
+
 @dataclass
-class Record:
-    """What install has wired, as ``_RECORD`` remembers it."""
-
-    indices: dict[str, str] = field(default_factory=dict)
-    """Name → setting, of indices that belong to no data stream."""
-    streams: dict[str, str] = field(default_factory=dict)
-    templates: dict[str, str] = field(default_factory=dict)
-    """Index templates of those data streams."""
-    hooks: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, meta: Mapping[str, Any]) -> Record:
-        """Return the record that :meth:`as_meta` wrote."""
-        indices, streams, templates = (dict(meta.get(name, {})) for name in ("indices", "streams", "templates"))
-        return cls(indices, streams, templates, list(meta.get("hooks", [])))
-
-    def as_meta(self) -> dict[str, Any]:
-        """Return the record as JSON."""
-        return {
-            "indices": dict(self.indices),
-            "streams": dict(self.streams),
-            "templates": dict(self.templates),
-            "hooks": list(self.hooks),
-        }
-
-
-@dataclass
-class Plan:
+class Wires:
     """What wiring will do; made, and refused, before anything is written."""
 
-    setting: str = "default"
-    indices: dict[str, str | None] = field(default_factory=dict)
-    """Concrete index → its pipeline so far."""
-    backing: dict[str, str] = field(default_factory=dict)
-    """Those of them that belong to a data stream → its name."""
-    mappings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    templates: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Index templates of the data streams named."""
-    hooks: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    indices: list[IndexWire] = field(default_factory=list)
+    templates: list[TemplateWire] = field(default_factory=list)
+    hooks: list[HookWire] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
 
+    def recorded(self, record: Record) -> Record:
+        """Return what the record is to say once all of this is wired; what was there before is nobody's wire."""
+        after = record.copy()
+        streams = {target.name: target.stream for target in self.targets if target.kind == "index"}
+        for index in self.indices:
+            if index.there is None and (stream := streams.get(index.name)):
+                after.wired.streams[stream] = index.setting
+            elif index.there is None:
+                after.wired.indices[index.name] = index.setting
+        for template in self.templates:
+            if template.wire().requests:
+                after.wired.templates[template.name] = template.setting
+        after.wired.hooks += [one.name for one in self.hooks if not one.calls and one.name not in after.wired.hooks]
+        return after
 
-def read_record(engine: Engine) -> Record:
-    """Return what is wired, an empty record where nothing is."""
-    body = read_component(engine, _RECORD)
-    return Record.of((body or {}).get("_meta", {}).get("wired", {}))
-
-
-def _write_record(engine: Engine, record: Record, *, dry_run: bool) -> None:
-    if dry_run:
-        return
-    target = path("_component_template", _RECORD)
-    if record == Record():
-        engine.request("DELETE", target, missing_ok=True)
-        return
-    body = templates_.stamp({"template": {}}, "What allocfail install has pointed at its pipeline")
-    body["_meta"]["wired"] = record.as_meta()
-    engine.request("PUT", target, body)
+    def steps(self, engine: Engine) -> Iterator[Step]:
+        """Yield the steps, hooks first and templates before indices, so that no index is made in between."""
+        yield from (hook.wire(engine) for hook in self.hooks)
+        yield from (template.wire() for template in self.templates)
+        yield from (index.wire() for index in self.indices)
 
 
 def resolve(engine: Engine, name: str) -> tuple[list[str], dict[str, str]]:
@@ -142,264 +288,128 @@ def _stream_template(stream: str, templates: Mapping[str, Mapping[str, Any]]) ->
     return best[1] if best else None
 
 
-def plan_wiring(
+def plan_wires(
     engine: Engine,
     wiring: Wiring,
     pipelines: Mapping[str, Mapping[str, Any]],
     templates: Mapping[str, Mapping[str, Any]],
-) -> Plan:
+) -> Wires:
     """Look at everything that is to be wired, and refuse what must not be."""
     if wiring.setting not in SETTINGS:
         raise InputError("a pipeline is wired as default or as final")
-    plan = Plan(wiring.setting)
-    made = templates_.build()
-    setting = SETTINGS[wiring.setting]
-    advice = f"call the pipeline {ENTRY} from it (--hook)" + (
-        " or use --as final" if wiring.setting == "default" else ""
-    )
+    wires = Wires()
     for name in wiring.indices:
-        indices, streams = resolve(engine, name)
-        indices = [index for index in indices if index != made.kb_index]  # articles quote logs, they are none
-        if not indices:
-            raise NotFoundError(f"no index and no data stream is named {name}")
-        plan.backing.update(streams)
-        for stream in sorted(set(streams.values())):
-            template = _stream_template(stream, templates)
-            if template is None:
-                continue
-            body = templates[template]
-            if not is_ours(body) and (body.get("_meta") or {}).get("managed") is True:
-                raise AllocfailError(
-                    f"data stream {stream}: the product manages its template {template} and would undo a change: "
-                    f"use --hook with the custom pipeline it calls, such as {stream.split('-')[0]}@custom"
-                )
-            there = setting_of((body.get("template") or {}).get("settings") or {}, setting)
-            if there not in {None, ENTRY}:
-                raise AllocfailError(
-                    f"index template {template} already names the {wiring.setting} pipeline {there}: {advice}"
-                )
-            plan.templates[template] = body
-        for concrete in indices:
-            answer = engine.request("GET", path(concrete))
-            info = answer[concrete]
-            there = setting_of(info["settings"], setting)
-            if there not in {None, ENTRY}:
-                raise AllocfailError(f"index {concrete} already has the {wiring.setting} pipeline {there}: {advice}")
-            plan.indices[concrete] = there
-            plan.mappings[concrete] = info.get("mappings") or {}
+        _plan_index(engine, wires, name, wiring.setting, templates)
     for hook in wiring.hooks:
         if hook == ENTRY or hook.startswith(f"{ENTRY}-"):
             raise InputError(f"{hook} is a name that allocfail keeps for its own pipelines")
-        plan.hooks[hook] = pipelines.get(hook)
-    return plan
+        if hook == CUSTOM:
+            raise InputError(f"{hook} is called by {ENTRY}: it can't call it back")
+        wires.hooks.append(HookWire(hook, pipelines.get(hook)))
+    return wires
 
 
-def wire(engine: Engine, plan: Plan, made: templates_.Templates, *, dry_run: bool) -> Iterator[Change]:
-    """Point what the plan names at the pipeline; the pipelines are there already."""
-    setting = SETTINGS[plan.setting]
-    before = read_record(engine)
-    after = Record.of(before.as_meta())
-    for name, pipeline in plan.indices.items():
-        if pipeline is None and name in plan.backing:
-            after.streams[plan.backing[name]] = setting
-        elif pipeline is None:
-            after.indices[name] = setting
-    for name, body in plan.templates.items():
-        if not is_ours(body) and _wired_template(body, setting) != body:
-            after.templates[name] = setting
-    after.hooks += [
-        name
-        for name, body in plan.hooks.items()
-        if name not in after.hooks and (body is None or ENTRY not in set(calls([body])))
-    ]
-    if after != before:
-        # Written first: an interrupted install can be undone.
-        _write_record(engine, after, dry_run=dry_run)
-
-    for hook, there in plan.hooks.items():
-        yield _add_hook(engine, hook, there, dry_run=dry_run)
-    for name, body in plan.templates.items():
-        wired = _wired_template(body, setting)
-        if is_ours(body) or wired == body:
-            yield Change(
-                "index template", name, "unchanged", f"{setting} is {ENTRY}" if wired == body else "allocfail's own"
+def _plan_index(
+    engine: Engine, wires: Wires, name: str, which: str, templates: Mapping[str, Mapping[str, Any]]
+) -> None:
+    setting = SETTINGS[which]
+    advice = f"call the pipeline {ENTRY} from it (--hook)" + (" or use --as final" if which == "default" else "")
+    if not name.strip():
+        raise InputError("--index needs the name of an index or data stream")
+    indices, streams = resolve(engine, name)
+    indices = [index for index in indices if index != templates_.build().kb_index]  # articles quote logs, they are none
+    if not indices:
+        raise NotFoundError(f"no index and no data stream is named {name}")
+    for stream in sorted(set(streams.values())):
+        template = _stream_template(stream, templates)
+        if template is None or any(one.name == template for one in wires.templates):
+            continue
+        body = templates[template]
+        if not is_managed(body) and (body.get("_meta") or {}).get("managed") is True:
+            raise AllocfailError(
+                f"data stream {stream}: the product manages its template {template} and would undo a change: "
+                f"use --hook with the custom pipeline it calls, such as {stream.split('-')[0]}@custom"
             )
+        there = setting_of((body.get("template") or {}).get("settings") or {}, setting)
+        if there not in {None, ENTRY}:
+            raise AllocfailError(f"index template {template} already names the {which} pipeline {there}: {advice}")
+        made = engine.request("POST", path("_index_template", "_simulate", template))
+        shape = Shape.of((made or {}).get("template") or {})
+        wires.templates.append(TemplateWire(template, setting, body, shape.strict))
+        wires.targets.append(Target("index template", template, shape, writable=False))
+    for concrete in indices:
+        if any(one.name == concrete for one in wires.indices):
             continue
-        if not dry_run:
-            engine.request("PUT", path("_index_template", name), wired)
-        yield Change(
-            "index template", name, "updated", f"{setting} is {ENTRY} for new indices", diff(name, body, wired)
+        info = engine.request("GET", path(concrete))[concrete]
+        there = setting_of(info["settings"], setting)
+        if there not in {None, ENTRY}:
+            raise AllocfailError(f"index {concrete} already has the {which} pipeline {there}: {advice}")
+        wires.indices.append(IndexWire(concrete, setting, there))
+        writable = not any(
+            _blocked(info["settings"], kind) for kind in ("write", "read_only", "read_only_allow_delete")
         )
-    fields, ecs = (
-        made.components[name]["template"]["mappings"]["properties"] for name in ("allocfail-fields", "allocfail-ecs")
-    )
-    for name, pipeline in plan.indices.items():
-        yield _add_fields(engine, name, plan.mappings[name], fields, dry_run=dry_run)
-        yield from mappings.map_ecs(engine, name, plan.mappings[name], ecs, dry_run=dry_run)
-        if pipeline == ENTRY:
-            yield Change("index", name, "unchanged", f"{setting} is {ENTRY}")
-            continue
-        if not dry_run:
-            engine.request("PUT", path(name, "_settings"), {setting: ENTRY})
-        yield Change("index", name, "updated", f"{setting} is {ENTRY}", diff(name, {}, {setting: ENTRY}))
+        wires.targets.append(Target("index", concrete, Shape.of(info), writable, streams.get(concrete)))
 
 
-def _wired_template(body: Mapping[str, Any], setting: str) -> dict[str, Any]:
-    """Return somebody's index template with the pipeline in its settings and the fields among its components."""
-    wired: dict[str, Any] = json.loads(json.dumps(body))
-    inner = wired.setdefault("template", {}).setdefault("settings", {})
-    if setting_of(inner, setting) != ENTRY:
-        inner.setdefault("index", {})[setting.removeprefix("index.")] = ENTRY
-    composed = wired.setdefault("composed_of", [])
-    if "allocfail-fields" not in composed:
-        composed.append("allocfail-fields")
-    return wired
-
-
-def _unwired_template(body: Mapping[str, Any], setting: str) -> dict[str, Any]:
-    """Undo :func:`_wired_template`."""
-    bare: dict[str, Any] = json.loads(json.dumps(body))
-    settings = (bare.get("template") or {}).get("settings") or {}
-    if setting_of(settings, setting) == ENTRY:
-        settings.pop(setting, None)
-        inner = settings.get("index", {})
-        inner.pop(setting.removeprefix("index."), None)
-        if not inner:
-            settings.pop("index", None)
-        if not settings:
-            bare["template"].pop("settings")
-    if "allocfail-fields" in bare.get("composed_of", []):
-        bare["composed_of"].remove("allocfail-fields")
-    return bare
-
-
-def _add_fields(
-    engine: Engine, name: str, mapping: Mapping[str, Any], fields: Mapping[str, Any], *, dry_run: bool
-) -> Change:
-    """Map the fields below ``allocfail`` in somebody's index, so that they can be aggregated."""
-    if not _lacks(mapping.get("properties") or {}, fields):
-        return Change("mapping", name, "unchanged")
-    change = Change("mapping", name, "updated", "fields of allocfail.*")
-    if dry_run:
-        return change
-    try:
-        engine.request("PUT", path(name, "_mapping"), {"properties": fields})
-    except EngineError as error:
-        if error.status != 400:
-            raise
-        return Change("mapping", name, "left", f"fields of allocfail.* are mapped in another way: {error.reason}")
-    return change
-
-
-def _lacks(have: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
-    """Whether ``have`` lacks a field of ``fields``; how a field is mapped does not matter."""
-    for name, wanted in fields.items():
-        there = have.get(name)
-        if there is None or _lacks(there.get("properties") or {}, wanted.get("properties") or {}):
-            return True
-    return False
-
-
-def _add_hook(engine: Engine, name: str, body: Mapping[str, Any] | None, *, dry_run: bool) -> Change:
-    """Make a pipeline call the entry last, and keep everything else in it."""
-    if body is not None and ENTRY in set(calls([body])):
-        return Change("hook", name, "unchanged", f"calls {ENTRY}")
-    processor: dict[str, Any] = {"name": ENTRY, "tag": _HOOK_TAG}
-    # A missing pipeline is no reason to lose a document; the two products say so in different words.
-    processor["ignore_missing_pipeline" if engine.product == "elasticsearch" else "ignore_failure"] = True
-    if body is None:
-        hooked = signed(engine, {"description": f"Calls {ENTRY}", "processors": [{"pipeline": processor}]})
-    else:
-        hooked = {**body, "processors": [*body.get("processors", []), {"pipeline": processor}]}
-    if not dry_run:
-        engine.request("PUT", path("_ingest", "pipeline", name), hooked)
-    action = "created" if body is None else "updated"
-    return Change("hook", name, action, f"calls {ENTRY}", diff(name, body, hooked))
+def _blocked(settings: Mapping[str, Any], kind: str) -> bool:
+    return setting_of(settings, f"index.blocks.{kind}") == "true"
 
 
 def unwire(engine: Engine, wiring: Wiring, *, dry_run: bool = False) -> Iterator[Change]:
     """Take back the wiring of the indices, data streams and hooks named, and nothing else."""
     templates = read_index_templates(engine)
     record = read_record(engine)
-    only = Record()
+    only = Wired(hooks=list(wiring.hooks))
     for name in wiring.indices:
         indices, streams = resolve(engine, name)
-        if not indices and name not in record.indices:
+        if not indices and name not in record.wired.indices:
             raise NotFoundError(f"no index and no data stream is named {name}")
         for index in indices or [name]:
             for setting in SETTINGS.values():
                 if _index_pipeline(engine, index, setting) == ENTRY:
                     only.indices[index] = setting
-        for stream in set(streams.values()) & set(record.streams):
-            only.streams[stream] = record.streams[stream]
+        for stream in set(streams.values()) & set(record.wired.streams):
+            only.streams[stream] = record.wired.streams[stream]
             template = _stream_template(stream, templates)
-            if template in record.templates:
-                only.templates[template] = record.templates[template]
-    only.hooks = list(wiring.hooks)
-    yield from take_back(engine, only, record, dry_run=dry_run)
+            if template in record.wired.templates:
+                only.templates[template] = record.wired.templates[template]
+    steps, _, after = unwire_recorded(engine, only, record)
+    if forget := record_step(record, after):
+        steps.append(forget)
+    return carry_out(engine, steps, dry_run=dry_run)
 
 
-def take_back(engine: Engine, what: Record, record: Record, *, dry_run: bool) -> Iterator[Change]:
-    """Take ``what`` back: templates first, so that no new index is wired meanwhile."""
+def unwire_recorded(
+    engine: Engine, what: Wired, record: Record
+) -> tuple[list[Step], dict[str, dict[str, Any] | None], Record]:
+    """Return the steps that take ``what`` back, templates first, so that no new index is wired meanwhile.
+
+    Returned too: the hook pipelines as they are then (None: gone), and the record as it is to be.
+    """
+    after = record.copy()
+    steps: list[Step | None] = []
     templates = read_index_templates(engine) if what.templates else {}
     for name, setting in what.templates.items():
-        body = templates.get(name)
-        bare = _unwired_template(body, setting) if body is not None else None
-        if body is not None and bare != body:
-            if not dry_run:
-                engine.request("PUT", path("_index_template", name), bare)
-            yield Change("index template", name, "updated", f"{setting} taken back", diff(name, body, bare))
-        record.templates.pop(name, None)
+        if name in templates:
+            steps.append(TemplateWire(name, setting, templates[name]).unwire())
+        after.wired.templates.pop(name, None)
     indices = dict(what.indices)
     for stream, setting in what.streams.items():  # it may have grown since
         indices.update(dict.fromkeys(resolve(engine, stream)[0], setting))
-        record.streams.pop(stream, None)
+        after.wired.streams.pop(stream, None)
     for name, setting in indices.items():
-        there = _index_pipeline(engine, name, setting)
-        if there == ENTRY:
-            if not dry_run:
-                engine.request("PUT", path(name, "_settings"), {setting: None})
-            yield Change("index", name, "updated", f"{setting} taken back", diff(name, {setting: ENTRY}, {}))
-        elif there is not None:
-            yield Change("index", name, "left", f"{setting} is {there} by now")
-        record.indices.pop(name, None)
+        steps.append(IndexWire(name, setting, _index_pipeline(engine, name, setting)).unwire())
+        after.wired.indices.pop(name, None)
     pipelines = read_pipelines(engine) if what.hooks else {}
+    hooks: dict[str, dict[str, Any] | None] = {}
     for name in what.hooks:
-        yield _remove_hook(engine, name, pipelines, dry_run=dry_run)
-        if name in record.hooks:
-            record.hooks.remove(name)
-    _write_record(engine, record, dry_run=dry_run)
+        step, hooks[name] = HookWire(name, pipelines.get(name)).unwire(engine, pipelines)
+        steps.append(step)
+        if name in after.wired.hooks:
+            after.wired.hooks.remove(name)
+    return [step for step in steps if step is not None], hooks, after
 
 
 def _index_pipeline(engine: Engine, index: str, setting: str) -> str | None:
     answer = engine.request("GET", f"{path(index, '_settings')}?flat_settings=true", missing_ok=True)
     return setting_of(answer[index]["settings"], setting) if answer else None
-
-
-def _remove_hook(engine: Engine, name: str, pipelines: Mapping[str, Mapping[str, Any]], *, dry_run: bool) -> Change:
-    """Take install's processor out of a pipeline; remove the pipeline if install made it and nothing else is in it."""
-    body = pipelines.get(name)
-    if body is None:
-        return Change("hook", name, "missing")
-    kept = [
-        item
-        for item in body.get("processors", [])
-        if not (isinstance(item, dict) and (item.get("pipeline") or {}).get("tag") == _HOOK_TAG)
-    ]
-    if len(kept) == len(body.get("processors", [])):
-        note = f"calls {ENTRY} by a processor that install did not add" if ENTRY in set(calls([body])) else "not wired"
-        return Change("hook", name, "left", note)
-    target = target_of("pipeline", name)
-    if (
-        not kept
-        and is_ours(body)
-        and not callers_of(pipelines, {name}, needed=True)[name]
-        and not index_users(engine, {name})
-    ):
-        if not dry_run:
-            engine.request("DELETE", target, missing_ok=True)
-        return Change("hook", name, "removed")
-    bare = {**body, "processors": kept}
-    if not dry_run:
-        engine.request("PUT", target, bare)
-    return Change("hook", name, "updated", f"no longer calls {ENTRY}", diff(name, body, bare))

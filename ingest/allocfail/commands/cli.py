@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "saved-objects": ("saved_objects", "Build the dashboards and saved searches as files."),
     "ship": ("ship", "Decode logs and index the events."),
     "status": ("status", "Say what is installed in a cluster, and whether it works."),
+    "templates": ("templates", "Build the component and index templates."),
     "uninstall": ("uninstall", "Remove what install made, and leave what others use."),
     "zone-reclaim": ("zone_reclaim", "Take a value of vm.zone_reclaim_mode apart."),
 }

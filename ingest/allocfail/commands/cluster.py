@@ -9,15 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from allocfail.errors import AllocfailError
+from allocfail.errors import AllocfailError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from allocfail.cluster.engine import Connection, Engine
-    from allocfail.cluster.install import Change, Wanted
+    from allocfail.cluster.client import Engine
+    from allocfail.cluster.connection import Connection
+    from allocfail.cluster.steps import Change
+    from allocfail.cluster.wanted import Wanted
 
-__all__ = ["connection_options", "format_option", "open_engine", "tell", "wanted_content"]
+__all__ = [
+    "EVENT_FIELDS",
+    "connection_options",
+    "content_for",
+    "format_option",
+    "kb_url_option",
+    "only_fields",
+    "only_option",
+    "open_engine",
+    "print_changes",
+]
+
+#: Top-level fields of an event.
+EVENT_FIELDS = ("@timestamp", "allocfail", "error", "event", "host", "log", "process", "related", "rule", "tags")
 
 _OPTIONS = (
     click.option("--url", required=True, envvar="ALLOCFAIL_URL", help="The cluster, such as https://HOST:9200."),
@@ -48,7 +63,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         timeout: float,
         **rest: Any,
     ) -> Any:
-        from allocfail.cluster.engine import connection
+        from allocfail.cluster.connection import connection
 
         where = connection(
             url,
@@ -67,6 +82,25 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_connection
 
 
+def kb_url_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--kb-url``."""
+    return click.option(
+        "--kb-url",
+        metavar="URL",
+        help="Where the articles are: below it as pages, or with {id} in it [env: ALLOCFAIL_KB_URL].",
+    )(command)
+
+
+def only_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--only``."""
+    return click.option(
+        "--only",
+        multiple=True,
+        metavar="FIELD",
+        help="Write these top-level fields alone; `--only allocfail`: nothing beside allocfail.*; `all`: as before.",
+    )(command)
+
+
 def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--format``: text on a terminal, NDJSON elsewhere, unless said otherwise."""
     return click.option(
@@ -79,24 +113,40 @@ def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def open_engine(where: Connection) -> Engine:
     """Connect, and say on stderr when nobody checks who answers."""
-    from allocfail.cluster.engine import connect
+    from allocfail.cluster.client import connect
 
     if where.insecure and where.url.startswith("https:"):
         click.echo("allocfail: --insecure: whoever answers is trusted", err=True)
     return connect(where)
 
 
-def wanted_content(product: str, kb_url: str | None) -> Wanted:
-    """Return what is installed into a cluster of ``product``; ``kb_url`` is where the articles can be read."""
-    from allocfail.articles import articles as kb
-    from allocfail.cluster.install import Wanted
-    from allocfail.painless import pipelines
+def content_for(engine: Engine, kb_url: str | None, only: tuple[str, ...] = ()) -> Wanted:
+    """Return what is installed into a cluster: with the address and the fields given, else those it remembers.
 
-    base = kb.base_url(kb_url)
-    return Wanted(pipelines.build(product, kb_url=base), [kb.document(article, base) for article in kb.load()])
+    ``kb_url`` is where the articles can be read; where it is None, ``ALLOCFAIL_KB_URL`` is. ``only`` names top-level
+    fields, ``all`` for all of them.
+    """
+    from allocfail.cluster.record import read_record
+    from allocfail.cluster.wanted import wanted_content
+    from allocfail.urls import base_url, given_url
+
+    known = read_record(engine)
+    given = given_url(kb_url)
+    address = base_url(given) if given else known.kb_url
+    return wanted_content(engine.product, address, only_fields(only) if only else known.only)
 
 
-def tell(
+def only_fields(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the top-level fields that ``--only`` names, ``allocfail`` always among them; empty for ``all``."""
+    names = {name.strip() for one in given for name in one.split(",")} - {""}
+    if not names or "all" in names:
+        return ()
+    if unknown := names - set(EVENT_FIELDS):
+        raise InputError(f"--only: an event has no field {min(unknown)}; there are {', '.join(EVENT_FIELDS)}")
+    return tuple(sorted({"allocfail", *names}))
+
+
+def print_changes(
     changes: Iterable[Change],
     output: str | None,
     *,
@@ -116,7 +166,7 @@ def tell(
             seen.append(change)
             if text:
                 if not (quiet and change.action == "unchanged"):
-                    _tell_text(change, diffs=diffs)
+                    _print_change(change, dry_run=dry_run, diffs=diffs)
             else:
                 row: dict[str, Any] = {"kind": change.kind, "id": change.id, "action": change.action}
                 if change.note:
@@ -149,14 +199,20 @@ _COLOURS = {
     "foreign": "red",
     "failed": "red",
     "decoded": "green",
+    "refuses": "red",
+    "taken": "green",
+    "unset": "yellow",
 }
+#: What a dry run only says.
+_DONE = frozenset({"created", "updated", "removed", "left", "taken"})
 
 
-def _tell_text(change: Change, *, diffs: bool) -> None:
+def _print_change(change: Change, *, dry_run: bool, diffs: bool) -> None:
     note = f"  ({change.note})" if change.note else ""
     line = f"{change.kind} {change.id}{note}"
     line = "".join(char if char.isprintable() else "?" for char in line)  # names in a cluster may hold anything
-    click.echo(f"{click.style(f'{change.action:<9}', fg=_COLOURS.get(change.action))} {line}")
+    action = f"would be {change.action}" if dry_run and change.action in _DONE else change.action
+    click.echo(f"{click.style(f'{action:<{18 if dry_run else 9}}', fg=_COLOURS.get(change.action))} {line}")
     if diffs and change.diff:
         for row in change.diff.splitlines():
             colour = "green" if row.startswith("+") else "red" if row.startswith("-") else None

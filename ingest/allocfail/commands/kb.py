@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from allocfail.articles import articles as kb
-from allocfail.errors import NotFoundError
+from allocfail.commands.cluster import (
+    connection_options,
+    content_for,
+    format_option,
+    kb_url_option,
+    open_engine,
+    print_changes,
+)
+from allocfail.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from allocfail.cluster.connection import Connection
 
 __all__ = ["command"]
 
@@ -178,6 +188,46 @@ def serve(host: str, port: int) -> None:
     with site.Server(host, port) as server:
         click.echo(f"serving {len(server.site)} pages on {server.url} (Ctrl-C ends)", err=True)
         server.serve_forever()
+
+
+@command.command()
+@connection_options
+@click.option(
+    "--dashboards-url",
+    metavar="URL",
+    help="Where people open Kibana or OpenSearch Dashboards: links lead to the articles in its Discover.",
+)
+@kb_url_option
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@format_option
+def publish(
+    *, where: Connection, dashboards_url: str | None, kb_url: str | None, dry_run: bool, output: str | None
+) -> None:
+    """Put the articles into a cluster, and say where links in events lead.
+
+    The articles become documents of the index allocfail-kb, which Discover shows and searches. With --dashboards-url
+    every link in an event leads to the article's document there; the data view comes with install --dashboards-url.
+    With --kb-url links lead to pages that are served elsewhere. The cluster remembers it, and what is installed
+    there is changed accordingly.
+
+    \b
+    Examples:
+      allocfail kb publish --url http://127.0.0.1:9200 --dashboards-url https://kibana.example.org
+      allocfail kb publish --url http://127.0.0.1:9200 --kb-url https://www.example.org/kernel-memory/
+    """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    from allocfail.cluster.publishing import discover_url, publish
+
+    if dashboards_url is not None and kb_url is not None:
+        raise InputError("give --dashboards-url or --kb-url, not both: links lead to one place")
+    if dashboards_url is not None:
+        kb_url = discover_url(dashboards_url)
+    with open_engine(where) as engine:
+        wanted = content_for(engine, kb_url)
+        print_changes(publish(engine, wanted, dry_run=dry_run), output, dry_run=dry_run, quiet=True)
+    if wanted.kb_url is None:
+        click.echo(
+            f"allocfail: links in events still lead to {kb.DEFAULT_URL}: give --dashboards-url or --kb-url", err=True
+        )
 
 
 @command.command()

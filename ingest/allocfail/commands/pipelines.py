@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import click
 
-from allocfail.errors import InputError
+from allocfail.commands.cluster import kb_url_option, only_fields, only_option
+from allocfail.commands.files import engine_options, write
+
+__all__ = ["command"]
 
 
 @click.group()
@@ -16,28 +16,19 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--engine", type=click.Choice(["elasticsearch", "opensearch"]), required=True, help="Who takes them.")
-@click.option("-o", "--output", metavar="DIR", help="Folder for a file a pipeline; without it, one JSON object.")
-@click.option("--kb-url", metavar="URL", help="Where the articles are served.")
-def build(engine: str, output: str | None, kb_url: str | None) -> None:
+@engine_options
+@kb_url_option
+@only_option
+def build(engine: str, version: str | None, output: str | None, kb_url: str | None, only: tuple[str, ...]) -> None:
     """Build the pipelines for an engine; the one to point at has the id allocfail.
 
     \b
-    Example:
+    Examples:
       allocfail pipelines build --engine opensearch -o build/
+      allocfail pipelines build --engine elasticsearch --for 7.10 -o build/
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail.articles.articles import base_url
     from allocfail.painless import pipelines
+    from allocfail.urls import base_url
 
-    built = pipelines.build(engine, kb_url=base_url(kb_url))
-    if output is None:
-        click.echo(json.dumps(built, ensure_ascii=False))
-        return
-    folder = Path(output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, body in built.items():
-            (folder / f"{name}.json").write_text(pipelines.to_json(body), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}") from error
-    click.echo(f"{len(built)} pipelines in {folder}", err=True)
+    built = pipelines.build(engine, kb_url=base_url(kb_url), only=only_fields(only), version=version)
+    write(built, output, "pipelines")

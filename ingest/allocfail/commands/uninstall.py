@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from allocfail.commands.cluster import connection_options, format_option, open_engine, tell
+from allocfail.commands.cluster import connection_options, format_option, open_engine, print_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from allocfail.cluster.engine import Connection
-    from allocfail.cluster.install import Change
+    from allocfail.cluster.connection import Connection
+    from allocfail.cluster.steps import Change
 
 __all__ = ["command"]
 
@@ -33,6 +33,7 @@ __all__ = ["command"]
     help="Seconds without a document before a pipeline is removed.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--diff", "diffs", is_flag=True, help="Show what differs.")
 @format_option
 def command(
     *,
@@ -44,6 +45,7 @@ def command(
     delete_events: bool,
     grace: float,
     dry_run: bool,
+    diffs: bool,
     output: str | None,
 ) -> int:
     """Remove what install made, and leave what others use.
@@ -58,8 +60,9 @@ def command(
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
     from allocfail.cluster import dashboards, saved_objects
     from allocfail.cluster.alerts import remove_alerts
-    from allocfail.cluster.engine import with_url
-    from allocfail.cluster.install import Wiring, uninstall, unwire
+    from allocfail.cluster.connection import with_url
+    from allocfail.cluster.uninstall import uninstall
+    from allocfail.cluster.wiring import Wiring, unwire
 
     with open_engine(where) as engine:
         changes: Iterable[Change]
@@ -74,5 +77,5 @@ def command(
                 changes = chain(dashboards.remove_objects(there, wanted, engine, dry_run=dry_run), changes)
             changes = chain(remove_alerts(engine, there, dry_run=dry_run), changes)
             changes = chain(changes, dashboards.forget(engine, dry_run=dry_run))
-        done = tell(changes, output, dry_run=dry_run, diffs=dry_run)
+        done = print_changes(changes, output, dry_run=dry_run, diffs=diffs)
     return int(any(change.action == "left" and change.kind != "events" for change in done))

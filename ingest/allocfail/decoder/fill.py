@@ -46,6 +46,8 @@ def fill(document: dict[str, Any], made: dict[str, Any], options: Options, *, te
         made["@timestamp"] = times.stamp(options.now if options.now is not None else now_millis())
         own["time_source"] = "ingest"
     _relayed(document, made)
+    if options.only:
+        made = {name: value for name, value in made.items() if name in options.only}
     _tag(document, made)
     _related(document, made)
     _fill(document, made, "", document)
@@ -84,6 +86,8 @@ def _relayed(document: dict[str, Any], made: dict[str, Any]) -> None:
 
 
 def _tag(document: dict[str, Any], made: dict[str, Any]) -> None:
+    if "tags" not in made:
+        return
     tags = document.get("tags")
     if isinstance(tags, list):
         made.pop("tags")

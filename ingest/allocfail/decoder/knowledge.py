@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from allocfail import facts
+from allocfail.decoder.links import article_url
 
 __all__ = ["Features", "articles", "fill", "holds", "verdict"]
 
@@ -114,7 +115,6 @@ def articles(features: Features, values: dict[str, str], base: str) -> list[dict
     """Return ``allocfail.kb``: the articles that apply, the most direct one first, with links below ``base``."""
     found: list[dict[str, str]] = []
     for article, rule in _applying(tuple(features.items())):
-        anchor = rule.get("anchor")
-        url = f"{base}{article['id']}.html" + (f"#{anchor}" if anchor else "")
+        url = article_url(base, article["id"], rule.get("anchor") or "")
         found.append({"id": article["id"], "title": article["title"], "url": url, "why": fill(rule["why"], values)})
     return found

@@ -26,3 +26,5 @@ class Options:
     """The time of ingest, in milliseconds since 1970; None: when it is asked for."""
     fields: tuple[str, ...] = ()
     """Source fields of documents, in the order in which they are tried; those of the facts where empty."""
+    only: tuple[str, ...] = ()
+    """The top-level fields that a document is filled with, ``allocfail`` among them; empty: all."""

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocfail.articles import articles as kb
 from allocfail.cluster import dashboards, saved_objects
-from allocfail.cluster.engine import Engine, EngineError, connect, connection, path
-from allocfail.cluster.install import ENTRY, install
+from allocfail.cluster.client import Engine, connect, path
+from allocfail.cluster.connection import connection
+from allocfail.cluster.errors import EngineError
+from allocfail.cluster.install import install
+from allocfail.cluster.managed import ENTRY
+from allocfail.cluster.wanted import wanted_content
 from allocfail.content import content_path
 from allocfail.decoder.fields import at
 from allocfail.errors import NotFoundError
@@ -51,8 +55,6 @@ def run(url: str, kb_url: str) -> list[Group]:
     ``kb_url`` is where the articles are served. Running it again changes nothing. Raises
     :class:`allocfail.errors.AllocfailError` where the cluster refuses a step or the search finds nothing.
     """
-    from allocfail.commands.cluster import wanted_content  # noqa: PLC0415 - its imports are for this step alone
-
     with connect(connection(url)) as engine:
         for _ in install(engine, wanted_content(engine.product, kb_url)):
             pass

@@ -1,8 +1,9 @@
 """Makes the ingest pipelines as the JSON an engine takes, from YAML, Painless in its own files, and facts.
 
-A definition in ``pipelines/*.yml`` reads like the pipeline it becomes, with three additions: ``step`` of a script
+A definition in ``pipelines/*.yml`` reads like the pipeline it becomes, with four additions: ``step`` of a script
 processor names the function of the decoder that it runs, compiled (:mod:`allocfail.painless.scripts`);
-``if: {file: …}`` takes a condition from a file, and ``include`` takes a list from another YAML file.
+``if: {file: …}`` takes a condition from a file (``engine: …``: where only that one needs it), ``optional: true`` calls
+a pipeline that need not be there, and ``include`` takes a list from another YAML file.
 """
 
 from __future__ import annotations
@@ -15,13 +16,34 @@ from allocfail.content import content_path
 from allocfail.decoder.options import Options
 from allocfail.errors import InputError
 from allocfail.painless.values import as_param
+from allocfail.release import version_number
 from allocfail.urls import DEFAULT_URL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["DIALECTS", "SOURCE_LIMIT", "Dialect", "build", "generate", "generate_scripts", "to_json"]
+__all__ = [
+    "CUSTOM",
+    "DIALECTS",
+    "ENTRY",
+    "SOURCE_LIMIT",
+    "STATE",
+    "Dialect",
+    "build",
+    "dialect",
+    "generate",
+    "generate_scripts",
+    "to_json",
+]
 
+#: Id of the pipeline that documents are sent to.
+ENTRY = "allocfail"
+#: Id of the pipeline that, where somebody has made it, gets each event after it was decoded.
+CUSTOM = "allocfail@custom"
+
+#: Field that holds what one script hands to the next; nothing of it stays in a document.
+STATE = "_allocfail_work"
 #: Painless refuses a longer source (``script.max_size_in_bytes``, 65,535 by default in both engines).
 SOURCE_LIMIT = 65_535
 #: Where the compiled scripts are, each as its source and the facts that it reads.
@@ -33,22 +55,57 @@ class Dialect:
 
     name = "elasticsearch"
 
+    def __init__(self, release: tuple[int, int] = (99, 0)) -> None:
+        """Take major and minor version; without them, the newest."""
+        self.release = release
+
+    @property
+    def takes_meta(self) -> bool:
+        """Whether a pipeline may have ``_meta``."""
+        return self.release >= (7, 17)
+
+    @property
+    def optional(self) -> str:
+        """The option of a ``pipeline`` processor by which a pipeline that is not there is no failure."""
+        return "ignore_missing_pipeline" if self.release >= (8, 4) else "ignore_failure"
+
+    @property
+    def missing_types(self) -> frozenset[str]:
+        """The mapping types that may be missing there, for which templates have others."""
+        return frozenset() if self.release >= (7, 14) else frozenset({"match_only_text", "wildcard"})
+
     def pipeline(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return a pipeline's body as this engine takes it."""
-        return {**body, "_meta": {"managed_by": "allocfail"}}
+        return {**body, "_meta": {"managed_by": "allocfail"}} if self.takes_meta else body
 
 
 class OpenSearch(Dialect):
-    """OpenSearch refuses a pipeline with ``_meta``."""
+    """OpenSearch refuses a pipeline with ``_meta``, and knows no option for a pipeline that is not there."""
 
     name = "opensearch"
+    takes_meta = False
+    optional = "ignore_failure"
+    missing_types = frozenset({"match_only_text", "wildcard"})
 
-    def pipeline(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the body without what OpenSearch does not know."""
-        return body
+
+DIALECTS: dict[str, type[Dialect]] = {kind.name: kind for kind in (Dialect, OpenSearch)}
 
 
-DIALECTS: dict[str, Dialect] = {d.name: d for d in (Dialect(), OpenSearch())}
+def dialect(product: str, version: str | None = None) -> Dialect:
+    """Return what ``product`` takes; ``version`` as ``7.10`` or ``9.4.3``, the newest where it is None or empty.
+
+    Raises :class:`InputError` for another product and for what is no version.
+    """
+    kind = DIALECTS.get(product)
+    if kind is None:
+        raise InputError(f"not an engine: {product}; there are {', '.join(DIALECTS)}")
+    if not version:
+        return kind()
+    major, _, rest = version.partition(".")
+    minor = rest.partition(".")[0] or "0"
+    if not (major.isdecimal() and minor.isdecimal()):
+        raise InputError(f"not a version: {version}: write it like 7.10")
+    return kind((int(major), int(minor)))
 
 
 def _yaml(path: Path) -> Any:
@@ -80,42 +137,54 @@ def _script(tag: str) -> tuple[str, dict[str, Any]]:
     return _condense(source), known
 
 
-def _processor(kind: str, body: dict[str, Any], kb_url: str) -> dict[str, Any]:
+def _processor(kind: str, body: dict[str, Any], engine: Dialect, options: Options) -> dict[str, Any]:
     body = dict(body)
     condition = body.get("if")
     if isinstance(condition, dict):
         body["if"] = _painless(condition["file"])
+        if condition.get("engine", engine.name) != engine.name:
+            del body["if"]
+    if body.pop("optional", False):
+        body[engine.optional] = True
     if kind == "script" and body.pop("step", None):
         source, known = _script(body["tag"])
         if len(source.encode()) > SOURCE_LIMIT:
             raise InputError(f"script {body['tag']} has {len(source.encode())} bytes, more than {SOURCE_LIMIT}")
-        params = {"known": known, "options": as_param(Options(kb_url=kb_url))}
+        params = {"known": known, "options": as_param(options)}
         body |= {"lang": "painless", "source": source, "params": params}
     return {kind: body}
 
 
-def build(product: str, *, kb_url: str = DEFAULT_URL) -> dict[str, dict[str, Any]]:
+def _on_failure(definition: Any, only: Sequence[str]) -> list[Any]:
+    """Return what a pipeline does when a processor fails; ``only`` as in :func:`build`."""
+    steps = _yaml(content_path(f"pipelines/{definition['include']}")) if isinstance(definition, dict) else definition
+    kept = (STATE, *only)
+    return [step for step in steps for one in step.values() if not only or one["field"].partition(".")[0] in kept]
+
+
+def build(
+    product: str, *, kb_url: str = DEFAULT_URL, only: Sequence[str] = (), version: str | None = None
+) -> dict[str, dict[str, Any]]:
     """Return the pipelines' bodies by id, as ``product`` (``elasticsearch`` or ``opensearch``) takes them.
 
     A pipeline stands behind those that it calls; the one to point at is ``allocfail``, the last. ``kb_url`` is where
-    the articles are served. Raises :class:`InputError` for another product.
+    the articles are served. ``only`` are the top-level fields that are written; empty: all. ``version`` is the
+    product's, the newest where it is None. Raises :class:`InputError` for another product and for what is no version.
     """
-    dialect = DIALECTS.get(product)
-    if dialect is None:
-        raise InputError(f"not an engine: {product}; there are {', '.join(DIALECTS)}")
+    engine = dialect(product, version)
+    options = Options(kb_url=kb_url, only=tuple(only))
     built: dict[str, dict[str, Any]] = {}
-    for name in ("allocfail-event", "allocfail"):
+    for name in ("allocfail-event", ENTRY):
         definition = _yaml(content_path(f"pipelines/{name}.yml"))
-        failure = definition["on_failure"]
-        if isinstance(failure, dict):
-            failure = _yaml(content_path(f"pipelines/{failure['include']}"))
         body = {
             "description": definition["description"],
-            "version": 1,
-            "processors": [_processor(kind, b, kb_url) for p in definition["processors"] for kind, b in p.items()],
-            "on_failure": failure,
+            "version": version_number(),
+            "processors": [
+                _processor(kind, b, engine, options) for p in definition["processors"] for kind, b in p.items()
+            ],
+            "on_failure": _on_failure(definition["on_failure"], only),
         }
-        built[name] = dialect.pipeline(body)
+        built[name] = engine.pipeline(body)
     return built
 
 

@@ -1,0 +1,89 @@
+"""The articles as documents in the cluster, where Discover shows them and links may lead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from allocfail.cluster import templates as templates_
+from allocfail.cluster.client import Engine, path
+from allocfail.cluster.managed import ENTRY, inner_first, put_step, read_pipelines, with_digest
+from allocfail.cluster.record import read_record, record_step
+from allocfail.cluster.steps import Change, Request, Step, carry_out, diff
+from allocfail.errors import AllocfailError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from allocfail.cluster.wanted import Wanted
+
+__all__ = ["article_steps", "discover_url", "publish"]
+
+#: What the engines answer where an index is made that somebody else has just made.
+_THERE = "resource_already_exists_exception"
+#: Id of the data view of the articles (``saved_searches``).
+_DATA_VIEW = "allocfail-kb"
+
+
+def discover_url(dashboards_url: str, index: str = "allocfail-kb") -> str:
+    """Return the address, with ``{id}`` in it, of an article's document in Discover of either product.
+
+    ``dashboards_url`` is where people open Kibana or OpenSearch Dashboards, a space or base path included.
+    """
+    return f"{dashboards_url.rstrip('/')}/app/discover#/doc/{_DATA_VIEW}/{index}?id={{id}}"
+
+
+def publish(engine: Engine, wanted: Wanted, *, dry_run: bool = False) -> Iterator[Change]:
+    """Put the articles into the cluster, remember where links lead, and let the pipelines that are there say so."""
+    made = templates_.build(templates_.missing_types(engine))
+    record = read_record(engine)
+    after = record.copy()
+    after.kb_url = wanted.kb_url or record.kb_url
+    steps = article_steps(engine, made, wanted.articles)
+    present = read_pipelines(engine)
+    if ENTRY in present:
+        bodies = {name: with_digest(engine, body) for name, body in wanted.pipelines.items()}
+        steps += [put_step("pipeline", name, present.get(name), bodies[name]) for name in inner_first(bodies)]
+    if remember := record_step(record, after):
+        steps.append(remember)
+    return carry_out(engine, steps, dry_run=dry_run)
+
+
+def article_steps(engine: Engine, made: templates_.Templates, articles: Sequence[Mapping[str, Any]]) -> list[Step]:
+    """Return the steps that bring the index of articles up to date, a document each."""
+    name = made.kb_index
+    answer = engine.request("GET", path(name), missing_ok=True)
+    there = next(iter(answer.values()), None) if answer else None
+    have: dict[str, Any] = {}
+    if there is None:
+        change = Change("index", name, "created", diff=diff(name, None, made.kb_body))
+        steps = [Step(change, (Request("PUT", path(name), made.kb_body),), already=_THERE)]
+    else:
+        meta = there["mappings"].get("_meta", {})
+        if meta.get("managed_by") != templates_.MANAGED_BY:
+            raise AllocfailError(f"index {name} is there and not allocfail's: rename or remove it first")
+        if meta == made.kb_body["mappings"]["_meta"]:
+            have = _stored(engine, name)
+            steps = [Step(Change("index", name, "unchanged"))]
+        else:
+            # Nobody's data but the articles, which come right after, is in it.
+            difference = diff(name, there["mappings"], made.kb_body["mappings"])
+            anew = (Request("DELETE", path(name)), Request("PUT", path(name), made.kb_body))
+            steps = [Step(Change("index", name, "updated", diff=difference), anew, already=_THERE)]
+    steps += [_article_step(name, article, have.pop(str(article["id"]), None)) for article in articles]
+    steps += [Step(Change("article", gone, "removed"), (Request("DELETE", path(name, "_doc", gone)),)) for gone in have]
+    return steps
+
+
+def _article_step(index: str, article: Mapping[str, Any], before: Any) -> Step:
+    name = str(article["id"])
+    if before == article:
+        return Step(Change("article", name, "unchanged"))
+    action = "created" if before is None else "updated"
+    request = Request("PUT", f"{path(index, '_doc', name)}?refresh=true", dict(article))
+    return Step(Change("article", name, action, "", diff(name, before, article)), (request,))
+
+
+def _stored(engine: Engine, name: str) -> dict[str, Any]:
+    engine.request("POST", path(name, "_refresh"))
+    answer = engine.request("POST", f"{path(name, '_search')}?size=1000", {"query": {"match_all": {}}})
+    return {hit["_id"]: hit["_source"] for hit in answer["hits"]["hits"]}
