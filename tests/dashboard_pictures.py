@@ -1,6 +1,6 @@
 """Makes the pictures of docs/dashboards.md anew: ``python tests/dashboard_pictures.py`` (needs chromium).
 
-What is drawn is what a real OpenSearch answers to the panels' own searches, laid out as the dashboard lays it out. It
+What is drawn is what a real engine answers to the panels' own searches, laid out as the dashboard lays it out. It
 is no screenshot: the pages' own colours, letters and margins differ.
 """
 
@@ -79,8 +79,8 @@ def sample() -> list[dict[str, Any]]:
 
 @contextmanager
 def cluster() -> Iterator[Engine]:
-    """Yield an OpenSearch with the sample in it, the one that the environment names or one of its own."""
-    url = os.environ.get("ALLOCFAIL_TEST_OPENSEARCH")
+    """Yield an engine with the sample in it: one that the environment names, or an OpenSearch of its own."""
+    url = os.environ.get("ALLOCFAIL_TEST_OPENSEARCH") or os.environ.get("ALLOCFAIL_TEST_ELASTICSEARCH")
     if url:
         with connect(connection(url, timeout=120)) as engine:
             yield _filled(engine)
@@ -280,7 +280,7 @@ def drawn(drawer: Drawer, board: panels.Item) -> tuple[str, int]:
     """Return a dashboard as a page, and the page's height."""
     unit, top = (WIDTH - GAP) / 48, 80
     parts, bottom = [], 0
-    said = "Drawn from the answers of a real OpenSearch to the panels' own searches; not a screenshot."
+    said = "Drawn from the answers of a real engine to the panels' own searches; not a screenshot."
     for panel in json.loads(board["attributes"]["panelsJSON"]):
         grid = panel["gridData"]
         [reference] = [one for one in board["references"] if one["name"] == panel["panelRefName"]]
