@@ -140,3 +140,17 @@ def test_addresses_offsets_and_hosts_never_split_a_group(names: list[str], data:
     one = keep(trace_of(*(f"{n}+0x1/0x200" for n in names)))
     two = keep(trace_of(*(f"[<ffffffff8{o:07x}>] {n}+0x{o:x}/0x300" for n, o in zip(names, offsets, strict=True))))
     assert one.names == two.names
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [
+        ("page_allocation_failure", "page allocation failure: order 1 in (not in the log)"),
+        ("slab_allocation_failure", "slab allocation failure: cache (not in the log)"),
+        ("oom_kill", "OOM kill: (not in the log)"),
+    ],
+)
+def test_a_name_that_is_not_known_is_said_in_words(kind: str, title: str) -> None:
+    mark = fingerprint(kind, order=1)
+    assert mark.title == title
+    assert mark.text.endswith("_"), "the id is made of the sign, as ever"

@@ -76,7 +76,8 @@ def test_the_documented_role_is_enough(admin: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "privilege", ["monitor", "manage_index_templates", "manage_ingest_pipelines", "app-logs", "allocfail-kb"]
+    "privilege",
+    ["monitor", "manage_index_templates", "manage_ingest_pipelines", "app-logs", "allocfail-kb", "allocfail-events"],
 )
 def test_every_part_of_the_documented_role_is_needed(admin: Engine, privilege: str) -> None:
     admin.request("PUT", "/app-logs", {})

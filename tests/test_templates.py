@@ -46,7 +46,7 @@ def leaves(value: Any, name: str, fields: dict[str, dict[str, Any]]) -> Iterator
         yield name, value
 
 
-TYPES: dict[str, tuple[type, ...]] = {"long": (int,), "double": (float,), "boolean": (bool,), "date": (str,)}
+TYPES: dict[str, tuple[type, ...]] = {"long": (int,), "double": (int, float, str), "boolean": (bool,), "date": (str,)}
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this checkout: mappings NOT tested on it")

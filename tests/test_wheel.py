@@ -134,6 +134,6 @@ def test_pipelines_and_saved_objects(installed: Installed, product: str) -> None
     wanted = pipelines.generate()
     for path in built:
         assert path.read_text(encoding="utf-8") == wanted[f"pipelines/generated/{product}/{path.name}"]
-    code = f"from allocfail.cluster import dashboards; print(len(dashboards.objects({product!r})))"
+    code = f"from allocfail.cluster import saved_objects; print(len(saved_objects.build({product!r})))"
     out = subprocess.check_output([str(installed.bin / "python3"), "-c", code], cwd=installed.empty, text=True)
     assert int(out) >= 2

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from allocfail import facts
-from allocfail.cluster import saved_objects
+from allocfail.cluster import alerts, saved_objects
 from allocfail.content import content_path
 from allocfail.painless import pipelines
 
@@ -24,6 +24,7 @@ _SOURCES: tuple[Callable[[], dict[str, str]], ...] = (
     pipelines.generate_scripts,
     pipelines.generate,
     saved_objects.generate,
+    lambda: alerts.generate(saved_objects.titles()),
 )
 #: Folders that hold generated files and nothing else.
 _FOLDERS = ("pipelines/generated", "saved_searches/generated")

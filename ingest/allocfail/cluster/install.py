@@ -21,6 +21,7 @@ from allocfail.cluster.managed import (
     target_of,
     with_digest,
 )
+from allocfail.cluster.mappings import events_index_step, second_name_steps
 from allocfail.cluster.probing import event_fields, probe_steps, require_fit
 from allocfail.cluster.publishing import article_steps
 from allocfail.cluster.record import read_record, record_step
@@ -76,6 +77,7 @@ def _plan(
     steps += [
         put_step("index template", name, index_templates.get(name), body) for name, body in made.index_templates.items()
     ]
+    steps.append(events_index_step(engine, made.events_index))
     steps += article_steps(engine, made, wanted.articles)
     steps += [put_step("pipeline", name, present.get(name), bodies[name]) for name in inner_first(bodies)]
     wires = plan_wires(engine, wiring, present, index_templates)
@@ -97,7 +99,11 @@ def _wire_steps(engine: Engine, wanted: Wanted, wires: Wires, made: templates_.T
     """Return the steps that wire, after it was checked that what is to be wired takes events."""
     fields = event_fields(wanted, made.components)
     require_fit(wires.targets, wanted, fields)
-    steps = [target.mapping_step(fields) for target in wires.targets if target.kind == "index"]
+    steps: list[Step] = []
+    for target in wires.targets:
+        if target.kind == "index":
+            steps.append(target.mapping_step(fields))
+            steps += second_name_steps(target.name, target.shape.mapping.get("properties") or {}, fields)
     wired = {one.name for one in wires.indices if not one.wire().requests}
     steps += probe_steps([target for target in wires.targets if target.name not in wired], wanted.probes)
     before = read_record(engine)

@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
     from allocfail.cluster.client import Engine
 
-__all__ = ["MANAGED_BY", "Templates", "build", "digest", "mapping_types", "missing_types", "probe", "probes", "stamp"]
+__all__ = [
+    "MANAGED_BY",
+    "Templates",
+    "build",
+    "digest",
+    "mapping_types",
+    "missing_types",
+    "probe",
+    "probes",
+    "properties",
+    "stamp",
+]
 
 #: ``_meta.managed_by`` of everything that install makes.
 MANAGED_BY = "allocfail"
@@ -106,6 +117,12 @@ def _mapping(
     return properties
 
 
+def properties(file: str, missing: Collection[str] = ()) -> dict[str, Any]:
+    """Return the mapping that a fields file of ``pipelines/templates`` makes; ``missing`` as for :func:`build`."""
+    source = _read(file)
+    return _mapping(source, _read("types.yml"), missing, twins="dynamic" in source and "index" not in source)
+
+
 def build(missing: Collection[str] = (), *, index: str | None = None, stream: str | None = None) -> Templates:
     """Return everything that is put beside the pipelines.
 
@@ -179,7 +196,12 @@ def probes() -> list[dict[str, Any]]:
 
 
 def missing_types(engine: Engine) -> frozenset[str]:
-    """Return the mapping types, of those for which there is a fallback, that the server does not have."""
+    """Return the mapping types, of those for which there is a fallback, that the server does not have.
+
+    OpenSearch has them, but its Dashboards do not know them.
+    """
+    if engine.product == "opensearch":
+        return mapping_types()
     missing = set()
     for kind in mapping_types():
         body = {

@@ -26,6 +26,7 @@ from allocfail.cluster.managed import (
     read_pipelines,
     was_edited,
 )
+from allocfail.cluster.mappings import is_empty
 from allocfail.cluster.record import Record, read_record, record_step
 from allocfail.cluster.steps import Change, Request, Step, carry_out
 from allocfail.cluster.wiring import resolve, unwire_recorded
@@ -86,8 +87,11 @@ def _template_steps(engine: Engine, *, delete_events: bool) -> Iterator[Step]:
     if delete_events:
         yield from _delete_events(engine, patterns)
     else:
-        for name in _events(engine, patterns):
-            yield Step(Change("events", name, "left", "your data: --delete-events removes it"))
+        for name, is_stream in _events(engine, patterns).items():
+            if not is_stream and is_empty(engine, name):
+                yield Step(Change("events", name, "removed", "empty"), (Request("DELETE", path(name)),))
+            else:
+                yield Step(Change("events", name, "left", "your data: --delete-events removes it"))
 
 
 def _delete_events(engine: Engine, patterns: Iterable[str]) -> Iterator[Step]:

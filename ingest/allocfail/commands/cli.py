@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "install": ("install", "Install pipelines, templates, articles and saved objects."),
     "kb": ("kb", "Read, search, build and serve the knowledge base."),
     "pipelines": ("pipelines", "Build the ingest pipelines."),
+    "saved-objects": ("saved_objects", "Build the dashboards and saved searches as files."),
     "ship": ("ship", "Decode logs and index the events."),
     "status": ("status", "Say what is installed in a cluster, and whether it works."),
     "templates": ("templates", "Build the component and index templates."),

@@ -44,6 +44,14 @@ __all__ = ["command"]
 @click.option("--index-name", metavar="NAME", help="Index of the events that `ship` sends [default: allocfail-events].")
 @click.option("--data-stream", metavar="NAME", help="Data stream for them [default: logs-allocfail.event-default].")
 @click.option("--dashboards-url", metavar="URL", help="Kibana or OpenSearch Dashboards: import the saved objects.")
+@click.option("--space", metavar="NAME", help="Kibana's space, or OpenSearch Dashboards' tenant, for them.")
+@click.option(
+    "--index-pattern",
+    "pattern",
+    metavar="PATTERNS",
+    help="Where the saved objects look for events, besides what is wired [default: the events, logs-* and others].",
+)
+@click.option("--alerts", is_flag=True, help="Install alerts too: monitors, Kibana's rules, or watches.")
 @kb_url_option
 @click.option("--downgrade", is_flag=True, help="Replace what a newer allocfail has installed.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -59,6 +67,9 @@ def command(
     index_name: str | None,
     data_stream: str | None,
     dashboards_url: str | None,
+    alerts: bool,
+    space: str | None,
+    pattern: str | None,
     kb_url: str | None,
     downgrade: bool,
     dry_run: bool,
@@ -78,6 +89,7 @@ def command(
       allocfail install --url https://es:9200 --api-key @key.txt --hook logs@custom
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
     from allocfail.cluster import dashboards
+    from allocfail.cluster.alerts import install_alerts
     from allocfail.cluster.connection import with_url
     from allocfail.cluster.install import Wiring, install
     from allocfail.urls import DEFAULT_URL
@@ -93,10 +105,19 @@ def command(
             downgrade=downgrade,
             dry_run=dry_run,
         )
+        there = None
         if dashboards_url is not None:
-            there, objects = with_url(where, dashboards_url), dashboards.objects(engine.product)
-            changes = chain(changes, dashboards.import_objects(there, objects, dry_run=dry_run))
+            there = dashboards.place(with_url(where, dashboards_url), engine.product, space)
+            imported = dashboards.install_objects(
+                engine, there, indices=indices, pattern=pattern, kb_url=wanted.kb_url, dry_run=dry_run
+            )
+            changes = chain(changes, imported)
+        if alerts:
+            everywhere = dashboards.events_patterns(engine, pattern, indices)
+            changes = chain(changes, install_alerts(engine, everywhere, there, dry_run=dry_run))
         print_changes(changes, output, dry_run=dry_run, diffs=diffs, quiet=True)
+    if there is not None and not dry_run:
+        click.echo(f"allocfail: the dashboard is at {dashboards.address(there)}", err=True)
     if wanted.kb_url is None:
         click.echo(
             f"allocfail: links in events lead to {DEFAULT_URL}, where only `allocfail kb serve` on the reader's own "

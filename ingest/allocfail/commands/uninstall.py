@@ -23,6 +23,7 @@ __all__ = ["command"]
 @click.option("--index", "indices", multiple=True, metavar="NAME", help="Only unwire this index or data stream.")
 @click.option("--hook", "hooks", multiple=True, metavar="PIPELINE", help="Only take the call out of this pipeline.")
 @click.option("--dashboards-url", metavar="URL", help="Kibana or OpenSearch Dashboards: remove the saved objects.")
+@click.option("--space", metavar="NAME", help="Kibana's space, or OpenSearch Dashboards' tenant, of them.")
 @click.option("--delete-events", is_flag=True, help="Remove the events' index and data stream too: your data.")
 @click.option(
     "--grace",
@@ -40,6 +41,7 @@ def command(
     indices: tuple[str, ...],
     hooks: tuple[str, ...],
     dashboards_url: str | None,
+    space: str | None,
     delete_events: bool,
     grace: float,
     dry_run: bool,
@@ -56,7 +58,8 @@ def command(
       allocfail uninstall --url http://127.0.0.1:9200 --dry-run
       allocfail uninstall --url http://127.0.0.1:9200 --index app-logs
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail.cluster import dashboards
+    from allocfail.cluster import dashboards, saved_objects
+    from allocfail.cluster.alerts import remove_alerts
     from allocfail.cluster.connection import with_url
     from allocfail.cluster.uninstall import uninstall
     from allocfail.cluster.wiring import Wiring, unwire
@@ -67,8 +70,12 @@ def command(
             changes = unwire(engine, Wiring(indices, "default", hooks), dry_run=dry_run)
         else:
             changes = uninstall(engine, grace=grace, delete_events=delete_events, dry_run=dry_run)
+            there = None
             if dashboards_url is not None:
-                there, wanted = with_url(where, dashboards_url), dashboards.objects(engine.product)
-                changes = chain(dashboards.remove_objects(there, wanted, dry_run=dry_run), changes)
+                there = dashboards.place(with_url(where, dashboards_url), engine.product, space)
+                wanted = saved_objects.build(engine.product)
+                changes = chain(dashboards.remove_objects(there, wanted, engine, dry_run=dry_run), changes)
+            changes = chain(remove_alerts(engine, there, dry_run=dry_run), changes)
+            changes = chain(changes, dashboards.forget(engine, dry_run=dry_run))
         done = print_changes(changes, output, dry_run=dry_run, diffs=diffs)
     return int(any(change.action == "left" and change.kind != "events" for change in done))

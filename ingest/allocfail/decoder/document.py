@@ -364,6 +364,7 @@ def advise(doc: dict[str, Any], judged: Judged, base: str) -> None:
     found = knowledge.articles(judged.features, judged.values, base)
     if found:
         own["kb"] = found
+        own["kb_url"] = [article["url"] for article in found]
         doc["rule"] = {
             "id": found[0]["id"],
             "name": found[0]["title"],

@@ -161,6 +161,11 @@ def cache_name(cache_: str) -> str:
     return safe(name) or "_"
 
 
+def _shown(name: str) -> str:
+    """Return a name for a title: a person is not shown the sign for one that is not known."""
+    return "(not in the log)" if name == "_" else name
+
+
 def identify(text: str) -> str:
     """Return the id of a fingerprint's text: ``af1:`` and 16 hex digits of its SHA-256."""
     return f"{VERSION}:{sha256(text)[:16]}"
@@ -184,18 +189,18 @@ def fingerprint(
     if kind == "slab_allocation_failure":
         name = cache_name(cache_ or "")
         header = f"{VERSION}|{kind}|cache={name}"
-        subject = f"{words}: cache {name}"
+        subject = f"{words}: cache {_shown(name)}"
     elif kind == "oom_kill":
         limit = safe(constraint or "") or "_"
         name = comm_name(victim or comm or "")
         header = f"{VERSION}|{kind}|constraint={limit}|comm={name}"
-        subject = f"OOM kill: {name}, {limit}"
+        subject = f"OOM kill: {_shown(name)}" + ("" if limit == "_" else f", {limit}")
     else:
         printed = f"|order={order}" if order is not None and kind.startswith("page_") else ""
         name = comm_name(comm or "")
         header = f"{VERSION}|{kind}{printed}|comm={name}"
         request = f": order {order} in" if printed else " in"
-        subject = f"{words}{request} {name}"
+        subject = f"{words}{request} {_shown(name)}"
         if kept is not None and kept.promised:
             names = [safe(n) for n in kept.names]
             text = f"{VERSION}|{kind}{printed}|{'>'.join(names)}"

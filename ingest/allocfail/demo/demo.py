@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocfail.articles import articles as kb
-from allocfail.cluster import saved_objects
+from allocfail.cluster import dashboards, saved_objects
 from allocfail.cluster.client import Engine, connect, path
 from allocfail.cluster.connection import connection
 from allocfail.cluster.errors import EngineError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from allocfail.report.event import Line
 
-__all__ = ["INDEX", "Group", "run", "show"]
+__all__ = ["DASHBOARDS_URL", "INDEX", "Group", "dashboard_address", "run", "show"]
 
 #: Where the demo's events go: below the name that the index template and the data view match.
 INDEX = "allocfail-events-demo"
@@ -35,6 +35,8 @@ _SAMPLE = "samples/svn3-centos6.log"
 _TAG = "kernel-allocation-failure"
 #: Alias of the index in which OpenSearch Dashboards keeps saved objects (its setting ``opensearchDashboards.index``).
 _DASHBOARDS = ".kibana"
+#: Where one listens unless told otherwise (its setting ``server.port``).
+DASHBOARDS_URL = "http://127.0.0.1:5601"
 
 
 class Group(NamedTuple):
@@ -60,15 +62,15 @@ def run(url: str, kb_url: str) -> list[Group]:
     with connect(connection(url)) as engine:
         for _ in install(engine, wanted_content(engine.product, kb_url)):
             pass
-        _data_view(engine)
+        _put_saved_objects(engine, kb_url)
         _ingest(engine)
         return _search(engine)
 
 
-def _data_view(engine: Engine) -> None:
-    """Put data view and saved search where OpenSearch Dashboards keeps such objects in the cluster it is pointed at.
+def _put_saved_objects(engine: Engine, kb_url: str) -> None:
+    """Put dashboards and searches where OpenSearch Dashboards keeps such objects in the cluster it is pointed at.
 
-    Nothing else listens in the demo; with a Dashboards running, ``install --dashboards-url`` imports them instead.
+    One that is pointed at this node shows them; into any other, ``install --dashboards-url`` imports them.
     """
     if engine.request("GET", path("_alias", _DASHBOARDS), missing_ok=True) is None:
         body = {
@@ -77,12 +79,25 @@ def _data_view(engine: Engine) -> None:
             "settings": {"number_of_shards": 1, "number_of_replicas": 0},
         }
         engine.request("PUT", path(_DASHBOARDS + "_1"), body)
-    for item in saved_objects.build(engine.product):
+    actions = []
+    for item in saved_objects.build(engine.product, kb_url=kb_url):
         kind = item["type"]
-        source = {"type": kind, kind: item["attributes"]} | {
-            key: item[key] for key in ("references", "migrationVersion") if key in item
-        }
-        engine.request("PUT", path(_DASHBOARDS, "_doc", f"{kind}:{item['id']}") + "?refresh=true", source)
+        kept = {key: item[key] for key in ("type", "references", "migrationVersion")}
+        source = {**kept, kind: item["attributes"]}
+        actions.append({"_op_type": "index", "_index": _DASHBOARDS, "_id": f"{kind}:{item['id']}", "_source": source})
+    for result in engine.bulk(actions):
+        if result.status >= 300:
+            raise EngineError(f"saved objects: {result.reason} ({result.status} {result.kind})")
+    engine.request("POST", path(_DASHBOARDS, "_refresh"))
+
+
+def dashboard_address(product: str, url: str) -> str | None:
+    """Return the address of the dashboard where one at ``url`` shows what the demo has put into its node; else None."""
+    there = dashboards.place(connection(url, timeout=2), product)
+    try:
+        return dashboards.address(there) if dashboards.is_there(there) else None
+    except EngineError:
+        return None
 
 
 def _ingest(engine: Engine) -> None:
@@ -173,10 +188,14 @@ def show(groups: Sequence[Group], url: str, console: Console) -> None:
     console.print(Text("search it yourself:", style="dim"))
     command = f"curl -s '{url}/{INDEX}/_search?pretty' -H 'Content-Type: application/json' -d '{query}'"
     console.print(Text(f"  {command}"), soft_wrap=True)
+    if address := dashboard_address("opensearch", DASHBOARDS_URL):
+        console.print(Text("the dashboard:", style="dim"))
+        console.print(Text(f"  {address}"), soft_wrap=True)
+        return
     console.print(
-        Text("data view and saved search are in .kibana; an OpenSearch Dashboards that runs already gets them by:"),
+        Text("dashboards are in .kibana, for a Dashboards that is pointed at the node; any other imports them:"),
         style="dim",
         soft_wrap=True,
     )
-    there = f"--dashboards-url http://127.0.0.1:5601 --kb-url {kb.DEFAULT_URL}"
+    there = f"--dashboards-url {DASHBOARDS_URL} --kb-url {kb.DEFAULT_URL}"
     console.print(Text(f"  allocfail install --url {url} {there}"), soft_wrap=True)
