@@ -24,34 +24,22 @@ from string import Template
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-import markdown
-import nh3
-from markdown.inlinepatterns import InlineProcessor
-
 from allocfail.articles import articles as kb
+from allocfail.articles import search
+from allocfail.articles.render import render
 from allocfail.content import content_path
 from allocfail.errors import AllocfailError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from xml.etree.ElementTree import Element
 
-__all__ = ["MANIFEST", "SECURITY_HEADERS", "Server", "build", "pages", "render"]
+__all__ = ["MANIFEST", "SECURITY_HEADERS", "Server", "build", "pages"]
 
 #: The file that lists what a build wrote, so that the next one removes what is gone and nothing else.
 MANIFEST = ".allocfail-kb.json"
 
 _SITE = "kb/site"
 _OWN = re.compile(r"[a-z0-9-]+\.html", re.ASCII)
-_ANCHOR = re.compile(r"[a-z0-9-]+", re.ASCII)
-#: A citation: release in brackets, then files, all in parentheses.
-_CITATION = r"\((\[[0-9][0-9A-Za-z.-]*\][^()]{0,400})\)"
-
-_TAGS = frozenset(
-    "a blockquote br code em h2 h3 h4 hr li ol p pre span strong table tbody td th thead tr ul".split(),  # noqa: SIM905 - a list of 23 strings reads worse
-)
-_ATTRIBUTES = {"a": {"href"}, "h2": {"id"}, "h3": {"id"}, "h4": {"id"}}
-
 #: Sent with each response; the policy also stands in the page, for copies that a plain web server hands out.
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -66,54 +54,6 @@ _ICON = (
     "<rect width='16' height='16' rx='3' fill='#0b5a8a'/>"
     "<path d='M3 3h4v4H3zM9 3h4v4H9zM3 9h4v4H3z' fill='#fff'/></svg>"
 )
-
-
-class _Citation(InlineProcessor):
-    """Marks citations up, so that pages can set them smaller than the text they support."""
-
-    def handleMatch(  # type: ignore[override]  # noqa: N802 - the library's name; its stub is of the older interface
-        self,
-        m: re.Match[str],
-        data: str,  # noqa: ARG002 - the library's signature
-    ) -> tuple[Element, int, int]:
-        from xml.etree.ElementTree import Element  # noqa: PLC0415 - a type elsewhere
-
-        node = Element("span", {"class": "src"})
-        node.text = f"({m[1]})"
-        return node, m.start(0), m.end(0)
-
-
-def _kept(tag: str, attribute: str, value: str) -> str | None:
-    """Drop anchors that are not ours: a page's own ids must not be taken."""
-    if attribute == "id" and (tag not in {"h2", "h3", "h4"} or not _ANCHOR.fullmatch(value)):
-        return None
-    return value
-
-
-def render(body: str) -> str:
-    """Return an article's Markdown as HTML that is safe to put into a page.
-
-    Raw HTML is shown as text; of what Markdown makes, only a few tags, ``href`` of http, https and relative links, and
-    ids of headings survive.
-    """
-    converter = markdown.Markdown(extensions=["tables", "attr_list", "fenced_code", "sane_lists"], output_format="html")
-    converter.preprocessors.deregister("html_block")
-    converter.inlinePatterns.deregister("html")
-    # Above the library's own handling of brackets (reference links, 170 and below), below code spans (190).
-    converter.inlinePatterns.register(_Citation(_CITATION, converter), "citation", 175)
-    safe = nh3.clean(
-        converter.convert(body),
-        tags=set(_TAGS),
-        attributes=_ATTRIBUTES,
-        allowed_classes={"span": {"src"}},
-        attribute_filter=_kept,
-        url_schemes={"http", "https"},
-        link_rel="noopener noreferrer",
-        strip_comments=True,
-    )
-    return safe.replace("<table>", '<div class="table" role="region" aria-label="Table" tabindex="0"><table>').replace(
-        "</table>", "</table></div>"
-    )
 
 
 def _source(name: str) -> str:
@@ -146,11 +86,29 @@ def pages(articles: Sequence[kb.Article] | None = None) -> dict[str, bytes]:
 
     site = {"index.html": page(**_index(found, script))}
     for item in found:
-        site[f"{item.id}.html"] = page(**_article(item))
+        site[f"{item.id}.html"] = page(**_article(item, found))
     return site
 
 
-def _article(item: kb.Article) -> dict[str, str]:
+#: What a page that does not speak English calls its parts.
+_WORDS = {
+    "en": {"contents": "On this page", "other": "In English"},
+    "zh": {"contents": "本页内容", "other": "中文"},
+}
+
+
+def _languages(item: kb.Article, articles: Sequence[kb.Article]) -> str:
+    """Return links to the same article in other languages."""
+    original = item.translates or item.id
+    return "".join(
+        f'<a class="lang" href="{other.id}.html" hreflang="{other.lang}" lang="{other.lang}">'
+        f"{_WORDS[other.lang]['other']}</a>"
+        for other in articles
+        if other is not item and original in {other.id, other.translates}
+    )
+
+
+def _article(item: kb.Article, articles: Sequence[kb.Article]) -> dict[str, str]:
     entries = "".join(
         f'<li><a href="#{heading.anchor}">{html.escape(heading.text)}</a></li>'
         for heading in item.headings
@@ -165,16 +123,18 @@ def _article(item: kb.Article) -> dict[str, str]:
             label = html.escape(f"Link to: {heading.text}", quote=True)
             link = f'<a class="here" href="#{heading.anchor}" aria-label="{label}">#</a>'
             body = body[:end] + link + body[end:]
+    contents = _WORDS[item.lang]["contents"]
     return {
+        "lang": item.lang,
         "title": html.escape(f"{item.title} - allocfail"),
         "summary": html.escape(item.summary, quote=True),
         "layout": "article-page",
-        "top": "",
+        "top": _languages(item, articles),
         "main": (
-            '<div class="columns"><nav class="contents wide" aria-label="Sections"><strong>On this page</strong>'
+            f'<div class="columns"><nav class="contents wide" aria-label="Sections"><strong>{contents}</strong>'
             f'<ol>{entries}</ol></nav><main id="content"><h1>{html.escape(item.title)}</h1>'
             f'<p class="lead">{html.escape(item.summary)}</p>'
-            f'<details class="contents narrow"><summary>On this page</summary><ol>{entries}</ol></details>'
+            f'<details class="contents narrow"><summary>{contents}</summary><ol>{entries}</ol></details>'
             f"{body}</main></div>"
         ),
         "source": html.escape(f"{kb.ARTICLES}/{item.id}.md"),
@@ -184,20 +144,21 @@ def _article(item: kb.Article) -> dict[str, str]:
 
 def _index(articles: Sequence[kb.Article], script: str) -> dict[str, str]:
     entries = "".join(
-        f'<li data-article="{item.id}"><a href="{item.id}.html">{html.escape(item.title)}</a>'
+        f'<li data-article="{item.id}" lang="{item.lang}"><a href="{item.id}.html">{html.escape(item.title)}</a>'
         f"<p>{html.escape(item.summary)}</p></li>"
         for item in sorted(articles, key=lambda item: item.title.lower())
     )
     index = {
-        "weights": kb.WEIGHTS,
-        "cap": kb.BODY_CAP,
+        "weights": search.WEIGHTS,
+        "cap": search.BODY_CAP,
         "articles": [
-            {"id": item.id, "place": place, **{name: _capped(words) for name, words in kb.search_fields(item).items()}}
+            {"id": item.id, "place": place, **{name: _capped(words) for name, words in search.search_fields(item).items()}}
             for place, item in enumerate(articles)
         ],
     }
     data = json.dumps(index, separators=(",", ":")).replace("<", "\\u003c")
     return {
+        "lang": "en",
         "title": "allocfail knowledge base",
         "summary": "What Linux memory-allocation failures mean and what to do about them.",
         "layout": "home-page",
@@ -216,8 +177,8 @@ def _index(articles: Sequence[kb.Article], script: str) -> dict[str, str]:
 
 
 def _capped(words: list[str]) -> list[str]:
-    """Keep at most :data:`kb.BODY_CAP` of each word: more changes no score, and the page stays small."""
-    return [word for word, count in Counter(words).items() for _ in range(min(count, kb.BODY_CAP))]
+    """Keep at most :data:`search.BODY_CAP` of each word: more changes no score, and the page stays small."""
+    return [word for word, count in Counter(words).items() for _ in range(min(count, search.BODY_CAP))]
 
 
 def build(folder: Path) -> tuple[list[str], list[str]]:

@@ -77,7 +77,7 @@ def list_(form: str | None, url: str | None) -> None:
 
 
 @command.command()
-@click.argument("id")
+@click.argument("id", metavar="ID[#SECTION]")
 @click.option(
     "--format",
     "form",
@@ -86,18 +86,23 @@ def list_(form: str | None, url: str | None) -> None:
 )
 @_URL
 def show(id: str, form: str | None, url: str | None) -> None:  # noqa: A002 - the argument's name on the command line
-    """Show the article ID.
+    """Show the article ID, or one section of it.
 
     \b
     Example:
       allocfail kb show zone-reclaim-mode | less
+      allocfail kb show zone-reclaim-mode#cannot-act
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
     base = kb.base_url(url)
-    item = kb.article(id)
+    identifier, _, anchor = id.partition("#")
+    item = kb.article(identifier)
     if form == "json":
         _print([kb.document(item, base)])
         return
-    text = kb.printable(f"# {item.title}\n\n{item.summary}\n\n{kb.absolute(item, base)}")
+    text = f"# {item.title}\n\n{item.summary}\n\n{item.body}"
+    if anchor:
+        text = f"# {item.title}\n\n{kb.section(item, anchor)}"
+    text = kb.printable(kb.absolute(item, text, base))
     if form == "markdown" or not _text(form):
         click.echo(text, nl=False)
         return
@@ -119,8 +124,10 @@ def search(words: tuple[str, ...], form: str | None, url: str | None) -> None:
     Example:
       allocfail kb search order:1 GFP_ATOMIC
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    from allocfail.articles.search import search as find
+
     base = kb.base_url(url)
-    hits = kb.search(words)
+    hits = find(words)
     if not hits:
         raise NotFoundError(f"no article holds {kb.printable(' '.join(words))}")
     if _text(form):
