@@ -1,4 +1,4 @@
-"""What every article has to hold to: the answer first, links and anchors that lead somewhere, claims that name their source."""
+"""What every article has to hold to: the answer first, links that lead somewhere, claims that name their source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ FIRST = {
 #: Sections that speak of nothing a kernel's source could show: steps, or where all of it comes from.
 PLAIN = {"sources", "what-to-look-at", "not-known"}
 CITED = re.compile(r"\[([0-9]+\.[0-9]+[0-9A-Za-z.-]*)\]")
-PATHS = re.compile(r"\b(?:arch|Documentation|fs|include|kernel|lib|mm|net)/[A-Za-z0-9_./-]+\.(?:c|h|txt|rst)\b|arch/x86/Kconfig")
+PATHS = re.compile(
+    r"\b(?:arch|Documentation|fs|include|kernel|lib|mm|net)/[A-Za-z0-9_./-]+\.(?:c|h|txt|rst)\b|arch/x86/Kconfig"
+)
 UNVERIFIED = re.compile(r"not verified|unverified|not read|未经验证", re.IGNORECASE)
 
 

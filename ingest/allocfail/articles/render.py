@@ -31,6 +31,9 @@ FIGURES = "kb/figures"
 
 _ANCHOR = re.compile(r"(.*?) *\{#([a-z0-9-]+)\} *", re.ASCII)
 _FIGURE = re.compile(r"\.\./figures/([a-z0-9-]+)\.svg", re.ASCII)
+_ID = re.compile(r"[a-z0-9-]+", re.ASCII)
+#: A page or section of ours, or a page elsewhere.
+_ADDRESS = re.compile(r"(?:[a-z0-9-]+\.html)?(?:#[a-z0-9-]+)?|https?://[^\s\x00-\x1f]+", re.ASCII)
 #: A citation: release in brackets, then files, all in parentheses.
 _CITATION = re.compile(r"\(\[[0-9][0-9A-Za-z.-]*\][^()]{0,400}\)", re.ASCII)
 #: Stands for a picture while the HTML around it is cleaned; Markdown has no such character, it is taken out first.
@@ -145,10 +148,12 @@ def _cited(text: str) -> Iterator[Token]:
     yield Token("text", "", 0, content=text[at:])
 
 
-def _kept(tag: str, attribute: str, value: str) -> str | None:
-    """Drop anchors that are not ours: a page's own ids must not be taken."""
-    if attribute == "id" and (tag not in {"h2", "h3", "h4"} or not re.fullmatch(r"[a-z0-9-]+", value, re.ASCII)):
-        return None
+def _kept(_: str, attribute: str, value: str) -> str | None:
+    """Drop addresses and anchors that articles have no use for."""
+    if attribute == "href":
+        return value if _ADDRESS.fullmatch(value) else None
+    if attribute == "id":
+        return value if _ID.fullmatch(value) else None
     return value
 
 

@@ -23,6 +23,8 @@ _FORMAT = click.option(
     type=click.Choice(["text", "ndjson"]),
     help="Default: text on a terminal, else one JSON document a line.",
 )
+#: Hits that are printed: as documents, and for a person, who reads the first.
+_MOST_HITS, _FIRST_HITS = 20, 8
 _URL = click.option("--url", help=f"Where the pages are served [env {kb.URL_VARIABLE}; default {kb.DEFAULT_URL}].")
 
 
@@ -118,31 +120,40 @@ def show(id: str, form: str | None, url: str | None) -> None:  # noqa: A002 - th
 @_FORMAT
 @_URL
 def search(words: tuple[str, ...], form: str | None, url: str | None) -> None:
-    """Find the articles that hold WORDS, best first; exit 1 where none does.
+    """Find the sections that answer WORDS, best first; exit 1 where no word is known.
+
+    A word may be misspelt or half written, and no section need hold all of them.
 
     \b
     Example:
       allocfail kb search order:1 GFP_ATOMIC
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail.articles.search import search as find
+    from allocfail.articles.search import engine
 
     base = kb.base_url(url)
-    hits = find(words)
+    hits = engine().search(words)[:_MOST_HITS]
     if not hits:
         raise NotFoundError(f"no article holds {kb.printable(' '.join(words))}")
-    if _text(form):
-        _entries((hit.article, hit.article.summary, kb.article_url(base, hit.article.id, hit.anchor)) for hit in hits)
-    else:
+    if not _text(form):
         _print(
             {
-                "id": hit.article.id,
-                "title": hit.article.title,
-                "summary": hit.article.summary,
+                "id": hit.part.article,
+                "title": hit.part.title,
+                "section": hit.part.heading,
+                "snippet": "".join(piece for piece, _ in hit.snippet),
                 "score": hit.score,
-                "url": kb.article_url(base, hit.article.id, hit.anchor),
+                "url": kb.article_url(base, hit.part.article, hit.part.anchor),
             }
             for hit in hits
         )
+        return
+    for number, hit in enumerate(hits[:_FIRST_HITS]):
+        if number:
+            click.echo()
+        anchor = f"#{hit.part.anchor}" if hit.part.anchor else ""
+        click.echo(f"{click.style(hit.part.article + anchor, bold=True)}  {hit.part.heading}")
+        click.echo("  " + "".join(click.style(piece, bold=marked) for piece, marked in hit.snippet))
+        click.echo(f"  {click.style(kb.article_url(base, hit.part.article, hit.part.anchor), dim=True)}")
 
 
 @command.command()
@@ -173,17 +184,31 @@ def build(folder: Path) -> None:
 @command.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
-def serve(host: str, port: int) -> None:
-    """Serve the articles until interrupted.
+@click.option(
+    "--allow-host",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="A host name that clients may use for this server, beside localhost and addresses; may be given again.",
+)
+def serve(host: str, port: int, names: tuple[str, ...]) -> None:
+    """Serve the articles, and pages that decode a log, a mask or a setting, until interrupted.
 
     \b
     Example:
       allocfail kb serve --port 8765
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail.articles import site
+    from allocfail.articles.serve import Server
+    from allocfail.report import pages
 
-    with site.Server(host, port) as server:
-        click.echo(f"serving {len(server.site)} pages on {server.url} (Ctrl-C ends)", err=True)
+    with Server(host, port, made=pages.made(), names=names) as server:
+        if server.open_to_others:
+            click.echo(
+                "every machine that reaches this one can read the articles and have logs decoded here: there is no "
+                "password, and what they send is not encrypted on its way",
+                err=True,
+            )
+        click.echo(f"serving {len(server)} pages on {server.url} (Ctrl-C ends)", err=True)
         server.serve_forever()
 
 
