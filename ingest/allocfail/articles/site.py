@@ -9,23 +9,27 @@ import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from allocfail import facts
 from allocfail.articles import articles as kb
-from allocfail.articles import search
+from allocfail.articles import search, zone_reclaim
 from allocfail.articles.render import render
 from allocfail.articles.shell import READ_IN, Page, escape
+from allocfail.decoder import gfp
 from allocfail.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["MANIFEST", "article_page", "build", "index_page", "pages", "search_page", "served"]
+__all__ = ["MANIFEST", "article_page", "build", "index_page", "pages", "search_page", "served", "setting", "table"]
 
 #: The file that lists what a build wrote, so that the next one removes what is gone and nothing else.
 MANIFEST = ".allocfail-kb.json"
 #: Hits on a page of results.
 MOST_HITS = 20
+#: Bits of a mask: gfp_t is an unsigned int (include/linux/types.h, 6.12.117).
+_GFP_BITS = 32
 
 _OWN = re.compile(r"[a-z0-9-]+\.html", re.ASCII)
 #: What a page calls its parts in its own language.
@@ -38,7 +42,12 @@ _WORDS = {
 def pages(articles: Sequence[kb.Article] | None = None) -> dict[str, bytes]:
     """Return the whole static site: file name to UTF-8 HTML."""
     found = kb.load() if articles is None else articles
-    site = served(found) | {"search.html": _static_search(found)}
+    site = served(found) | {
+        "search.html": _static_search(found),
+        "event.html": _static_event(found),
+        "gfp.html": _static_gfp(),
+        "zone-reclaim.html": _static_zone_reclaim(),
+    }
     return {name: page.encode() for name, page in site.items()}
 
 
@@ -135,6 +144,105 @@ def _static_search(articles: Sequence[kb.Article]) -> Page:
     page = search_page("", (), articles)
     made = json.dumps(search.index(articles), ensure_ascii=False, separators=(",", ":"))
     return replace(page, data={"search-index": made}, scripts=("lunr.min.js", "search.js"))
+
+
+def _static_event(articles: Sequence[kb.Article]) -> Page:
+    """Return the page that shows a document; reading a log needs the decoder, which this copy does not have."""
+    words = facts.load()["page"]
+    data = {"words": words, "articles": {item.id: item.title for item in articles}}
+    return Page(
+        title="This event - allocfail",
+        summary="What a document of allocfail says of one memory-allocation failure.",
+        here="event.html",
+        layout="event-page",
+        main=(
+            '<main id="content"><h1>This event</h1><p>These pages were written to files, so they show decoded '
+            "documents only: paste one from an index, or what <code>allocfail decode</code> prints. For a log, "
+            "<code>allocfail decode --format html LOG</code> writes a page of its own, and "
+            "<code>allocfail kb serve</code> reads logs here.</p>"
+            '<div class="form"><label for="log">Documents as JSON</label>'
+            '<textarea id="log" rows="8" spellcheck="false"></textarea>'
+            '<div class="row"><div><label for="file">Or a file</label><input id="file" type="file"></div></div></div>'
+            '<div id="event"></div></main>'
+        ),
+        data={"event-words": json.dumps(data, ensure_ascii=False, separators=(",", ":"))},
+        scripts=("event.js",),
+    )
+
+
+def _static_gfp() -> Page:
+    """Return every single bit by kernel: a mask is the sum of its bits."""
+    rows = []
+    for bit in range(_GFP_BITS):
+        decoded = gfp.decode(hex(1 << bit))
+        readings = [(reading.releases, reading.name or "") for reading in decoded.candidates]
+        readings = readings or [(decoded.table or "every release", decoded.name or "")]
+        named = [(releases, name) for releases, name in readings if not name.startswith("0x")]
+        said = "<br>".join(f"<code>{escape(name)}</code> {escape(releases)}" for releases, name in named)
+        if said:
+            rows.append((f"<code>{hex(1 << bit)}</code>", said))
+    return Page(
+        title="GFP masks - allocfail",
+        summary="What each bit of an allocation's mask means, by kernel.",
+        here="gfp.html",
+        main=(
+            '<main id="content"><h1>GFP masks, bit by bit</h1><p>A mask is the sum of its bits. '
+            "<code>allocfail gfp MASK --kernel RELEASE</code> takes one apart, and so does this page where "
+            '<code>allocfail kb serve</code> serves it. What the flags mean: <a href="gfp-flags.html">GFP flags and '
+            f"masks</a>.</p>{table(('Bit', 'Name and kernels'), rows)}</main>"
+        ),
+    )
+
+
+def _static_zone_reclaim() -> Page:
+    """Return every value from 0 to 7 taken apart, for every kernel."""
+    parts = "".join(setting(zone_reclaim.explain_all(value)) for value in range(8))
+    return Page(
+        title="vm.zone_reclaim_mode - allocfail",
+        summary="What each value of vm.zone_reclaim_mode does, by kernel.",
+        here="zone-reclaim.html",
+        main=(
+            '<main id="content"><h1>vm.zone_reclaim_mode, value by value</h1><p>When it can help, and when not: '
+            f'<a href="zone-reclaim-mode.html">the article</a>.</p>{parts}</main>'
+        ),
+    )
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of cells that are HTML already; each names its column, for screens that show rows as lists."""
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td data-label="{title}">{cell}</td>' for title, cell in zip(titles, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        '<div class="table" role="region" aria-label="Table" tabindex="0"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def setting(found: dict[str, Any]) -> str:
+    """Return a value of vm.zone_reclaim_mode, as :mod:`zone_reclaim` takes it apart, as HTML."""
+    several = "readings" in found
+    out = [f"<h2>vm.zone_reclaim_mode = {found['value']}</h2>"]
+    for reading in found["readings"] if several else [found]:
+        rows = [
+            (f"{bit['value']}: <code>{escape(bit['name'])}</code>", escape(bit["does"]), escape(bit["costs"]))
+            for bit in reading["bits"]
+        ]
+        bits = table(("Bit", "Does", "Costs"), rows) if rows else ""
+        releases = reading["releases"] if several else found["kernel"]
+        out.append(f"<h3>On {escape(releases)}</h3>{bits}{_notes(reading['notes'])}")
+    more = list(found["notes"]) if several else []
+    if "default" in found:
+        more.append(f"after boot: {found['default']}")
+    return "".join(out) + _notes(more)
+
+
+def _notes(notes: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>" if notes else ""
 
 
 def _search_form(question: str) -> str:

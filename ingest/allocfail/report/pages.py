@@ -14,13 +14,14 @@ from allocfail.articles import zone_reclaim
 from allocfail.articles.lookup import documents
 from allocfail.articles.serve import Answer, Request
 from allocfail.articles.shell import Page, escape
+from allocfail.articles.site import setting, table
 from allocfail.decoder import gfp
 from allocfail.decoder.options import Options
 from allocfail.errors import InputError, NotFoundError
 from allocfail.report import html
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
 __all__ = ["MOST_EVENTS", "made"]
 
@@ -140,7 +141,7 @@ def _reading(decoded: gfp.Gfp, kernel: str) -> str:
         out += (
             f"<h2>{escape(decoded.mask)} = {escape(decoded.name or 'no flag at all')}</h2>"
             f"<p><strong>{sleeps[decoded.may_sleep]}</strong> Table: {escape(decoded.table or '')}{near}.</p>"
-            f"{_table(('Flag', 'Meaning'), rows)}"
+            f"{table(('Flag', 'Meaning'), rows)}"
         )
     if decoded.candidates:
         lead = "Build options make a difference" if kernel else "It means different things on different kernels"
@@ -153,27 +154,12 @@ def _reading(decoded: gfp.Gfp, kernel: str) -> str:
             )
             for reading in decoded.candidates
         ]
-        out += f"<h2>{lead}</h2>{_table(('Kernels', 'Reads as', 'May sleep', 'Unknown bits'), readings)}"
+        out += f"<h2>{lead}</h2>{table(('Kernels', 'Reads as', 'May sleep', 'Unknown bits'), readings)}"
     return out
 
 
 def _code(text: str) -> str:
     return f"<code>{escape(text)}</code>"
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of cells that are HTML already; each names its column, for screens that show rows as lists."""
-    head = "".join(f"<th>{title}</th>" for title in titles)
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td data-label="{title}">{cell}</td>' for title, cell in zip(titles, row, strict=True))
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        '<div class="table" role="region" aria-label="Table" tabindex="0"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
 
 
 def _zone_reclaim(request: Request) -> Answer:
@@ -195,7 +181,7 @@ def _zone_reclaim(request: Request) -> Answer:
     except (InputError, NotFoundError) as error:
         answer = _page("zone-reclaim.html", title, summary, _wrong(error) + _setting_form(None, kernel))
         return Answer(answer, HTTPStatus.UNPROCESSABLE_ENTITY)
-    return Answer(_page("zone-reclaim.html", title, summary, form + _setting(found)))
+    return Answer(_page("zone-reclaim.html", title, summary, form + setting(found)))
 
 
 def _setting_form(value: int | None, kernel: str) -> str:
@@ -211,24 +197,3 @@ def _setting_form(value: int | None, kernel: str) -> str:
         '<p class="hint">When it can help, and when not: <a href="zone-reclaim-mode.html">the article</a>. For a '
         "request that may not sleep (<code>GFP_ATOMIC</code>) no value does anything.</p>"
     )
-
-
-def _setting(found: dict[str, Any]) -> str:
-    several = "readings" in found
-    out = [f"<h2>vm.zone_reclaim_mode = {found['value']}</h2>"]
-    for reading in found["readings"] if several else [found]:
-        rows = [
-            (f"{bit['value']}: {_code(bit['name'])}", escape(bit["does"]), escape(bit["costs"]))
-            for bit in reading["bits"]
-        ]
-        table = _table(("Bit", "Does", "Costs"), rows) if rows else ""
-        releases = reading["releases"] if several else found["kernel"]
-        out.append(f"<h3>On {escape(releases)}</h3>{table}{_notes(reading['notes'])}")
-    more = list(found["notes"]) if several else []
-    if "default" in found:
-        more.append(f"after boot: {found['default']}")
-    return "".join(out) + _notes(more)
-
-
-def _notes(notes: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>" if notes else ""
