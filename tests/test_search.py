@@ -34,6 +34,7 @@ QUESTIONS = {
     "how do I read the buddy free list": "high-order-fragmentation#free-lists",
     "compact_memory": "high-order-fragmentation",
     "0xa20": "gfp-flags#by-kernel",
+    "mode:0x14040c1": "gfp-flags",
     "GFP_KERNEL meaning": "gfp-flags",
     "__GFP_NORETRY": "gfp-flags",
     "lowmem_reserve": "watermarks-and-reserves#lowmem-reserve",

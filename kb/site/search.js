@@ -43,6 +43,7 @@ function allocfailEngine(made) {
     let unknown = 0;
     for (const one of new Set(words(text).filter((each) => !stop.has(each)))) {
       let terms = exactOrBegun(one);
+      if (!terms.size && /^0x[0-9a-f]+$/.test(one)) terms = exactOrBegun(constants.mask_word);
       if (!terms.size && unknown < constants.most_unknown && !one.includes("_")) {
         unknown += 1;
         terms = speltAlike(one);

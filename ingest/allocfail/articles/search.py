@@ -39,6 +39,8 @@ EXACT, BEGINS, ALIKE = 10, 3, 2
 OTHER_LANGUAGE = 0.5
 #: A longer question says no more: of its words, the first that the articles know, and a few that they do not.
 MOST_KNOWN, MOST_UNKNOWN = 40, 6
+#: What is looked for in place of a mask that no article spells out.
+MASK_WORD = "gfp_mask"
 #: Characters of a snippet, at most and, where the text goes on, at least.
 SNIPPET, SNIPPET_LEAST = 240, 90
 #: Sections of one article in an answer: other articles have something to say too.
@@ -102,6 +104,7 @@ STOP = frozenset(  # a list of 60 strings reads worse
 )
 
 _WORD = re.compile(r"[a-z0-9]+(?:_+[a-z0-9]+)*|[\u3400-\u9fff]+")
+_MASK = re.compile(r"0x[0-9a-f]+")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 #: Markdown that a reader of plain text does not need.
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
@@ -212,6 +215,7 @@ def index(articles: Sequence[kb.Article]) -> dict[str, Any]:
             "snippet": SNIPPET,
             "snippet_least": SNIPPET_LEAST,
             "most_sections": MOST_SECTIONS,
+            "mask_word": MASK_WORD,
             "stop": sorted(STOP),
         },
         "parts": [
@@ -293,7 +297,7 @@ class Engine:
         expanded = []
         unknown = 0
         for word in dict.fromkeys(_told(words(text))):
-            terms = self._known(word)
+            terms = self._known(word) or (self._known(MASK_WORD) if _MASK.fullmatch(word) else {})
             if not terms and unknown < MOST_UNKNOWN and "_" not in word:
                 unknown += 1
                 terms = self._spelt_alike(word)

@@ -31,6 +31,7 @@ MOST_HITS = 20
 #: Bits of a mask: gfp_t is an unsigned int (include/linux/types.h, 6.12.117).
 _GFP_BITS = 32
 
+_MASK = re.compile(r"\b0x[0-9a-f]{1,16}\b", re.ASCII)
 _OWN = re.compile(r"[a-z0-9-]+\.html", re.ASCII)
 #: What a page calls its parts in its own language.
 _WORDS = {
@@ -126,13 +127,16 @@ def search_page(question: str, hits: Iterable[search.Hit], articles: Sequence[kb
     said = ""
     if question.strip():
         said = f"{len(shown)} sections, the best first" if shown else "Nothing found. Try a word from the log line."
+    masks = "".join(
+        f'<li><a href="gfp.html?mask={mask}">Decode {mask}</a></li>' for mask in _MASK.findall(question.lower())[:3]
+    )
     return Page(
         title=f"{question[:80]} - allocfail" if question.strip() else "Search - allocfail",
         summary="Search the knowledge base of memory-allocation failures.",
         here="search.html",
         main=(
             f'<main id="content"><h1>Search</h1>{_search_form(question)}'
-            f'<p class="found" id="found" role="status">{said}</p>'
+            f'<p class="found" id="found" role="status">{said}</p>{masks and f"<ul>{masks}</ul>"}'
             f'<ol class="list hits" id="hits">{"".join(map(_hit, shown))}</ol>'
             f"{'' if shown else _list(articles)}</main>"
         ),
@@ -175,12 +179,15 @@ def _static_gfp() -> Page:
     rows = []
     for bit in range(_GFP_BITS):
         decoded = gfp.decode(hex(1 << bit))
-        readings = [(reading.releases, reading.name or "") for reading in decoded.candidates]
-        readings = readings or [(decoded.table or "every release", decoded.name or "")]
-        named = [(releases, name) for releases, name in readings if not name.startswith("0x")]
-        said = "<br>".join(f"<code>{escape(name)}</code> {escape(releases)}" for releases, name in named)
+        named: dict[str, list[str]] = {}
+        for reading in decoded.candidates:
+            for flag in reading.flags:
+                named.setdefault(flag, []).append(reading.releases)
+        for flag in () if named else decoded.flags:
+            named[flag] = ["every kernel"]
+        said = [f"<code>{escape(flag)}</code> {escape(', '.join(releases))}" for flag, releases in named.items()]
         if said:
-            rows.append((f"<code>{hex(1 << bit)}</code>", said))
+            rows.append((f"<code>{hex(1 << bit)}</code>", "<br>".join(said)))
     return Page(
         title="GFP masks - allocfail",
         summary="What each bit of an allocation's mask means, by kernel.",
