@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -14,6 +14,9 @@ from allocfail.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rich.console import JustifyMethod
+    from rich.markdown import Markdown, MarkdownElement
 
 __all__ = ["command"]
 
@@ -109,10 +112,28 @@ def show(id: str, form: str | None, url: str | None) -> None:  # noqa: A002 - th
         click.echo(text, nl=False)
         return
     from rich.console import Console
-    from rich.markdown import Markdown
 
     console = Console(markup=False, highlight=False, emoji=False)
-    console.print(Markdown(text, hyperlinks=console.is_terminal), width=min(console.width, 110))
+    console.print(_markdown(text, links=console.is_terminal), width=min(console.width, 110))
+
+
+def _markdown(text: str, *, links: bool) -> Markdown:
+    """Return Markdown for a terminal; a command that is longer than its cell goes on in the next line, not in dots."""
+    from rich.markdown import Markdown, TableDataElement
+
+    class Cell(TableDataElement):
+        def __init__(self, justify: JustifyMethod) -> None:
+            super().__init__(justify)
+            self.content.overflow = "fold"
+
+    class Folded(Markdown):
+        elements: ClassVar[dict[str, type[MarkdownElement]]] = {
+            **Markdown.elements,
+            "td_open": Cell,
+            "th_open": Cell,
+        }
+
+    return Folded(text, hyperlinks=links)
 
 
 @command.command()
@@ -216,7 +237,7 @@ def serve(host: str, port: int, names: tuple[str, ...]) -> None:
 @_FORMAT
 @_URL
 def lookup(form: str | None, url: str | None) -> None:
-    """Read events on stdin and say which articles apply, and why.
+    """Read events on stdin and say what caused them, what to do, and which articles apply, and why.
 
     An event is a document, one a line, or a log as the kernel wrote it. Exits 1 where there is none, or no article
     applies.
@@ -253,6 +274,13 @@ def _lookup_text(excerpt: dict[str, Any], *, first: bool) -> None:
     if not first:
         click.echo()
     click.echo(click.style(kb.printable(str(title or excerpt.get("message") or own.get("kind"))), bold=True))
+    verdict = own.get("verdict")
+    if isinstance(verdict, dict):
+        if isinstance(verdict.get("summary"), str):
+            click.echo(f"  {kb.printable(verdict['summary'])}")
+        remedies = verdict.get("remedies")
+        for remedy in remedies if isinstance(remedies, list) else ():
+            click.echo(f"  - {kb.printable(str(remedy))}")
     for item in own["kb"]:
         click.echo(f"  {kb.printable(str(item.get('title', item['id'])))}")
         for name in ("why", "url"):
