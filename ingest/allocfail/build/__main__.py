@@ -23,6 +23,7 @@ __all__ = ["main"]
 _SOURCES: tuple[Callable[[], dict[str, str]], ...] = (
     lambda: {facts.COMPILED: facts.compile_facts()},
     search.generate,
+    pipelines.generate_scripts,
     pipelines.generate,
     saved_objects.generate,
 )
