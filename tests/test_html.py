@@ -184,7 +184,7 @@ def test_charts_say_in_words_what_they_draw() -> None:
     assert "the request needed more than 20.7 MB" in drawn
     assert 'class="fig-hatch"' in drawn
     lists = charts.free_lists(ZONE, 7, 4)
-    assert 'aria-label="Free blocks: largest free block: 256 kB; asked for 512 kB or larger' in lists
+    assert 'aria-label="Free blocks: largest free block: 256 kB; asked for 512 kB (dashed line)' in lists
     assert lists.count('class="fig-free"') == 0
     assert charts.free_lists(ZONE, 2, 4).count('class="fig-free"') == 5
     assert charts.zone({}) == ""

@@ -253,11 +253,8 @@ def test_lookup_answers_for_a_log_and_for_the_documents_it_gave() -> None:
         assert again.returncode == 0, again.stderr
         (same,) = [json.loads(line) for line in again.stdout.splitlines()]
         assert same["allocfail"]["kb"] == excerpt["allocfail"]["kb"]
-    assert excerpt["allocfail"]["verdict"]["zone_reclaim_mode"] == "cannot-act"
     text = run("kb", "lookup", "--format", "text", stdin=LOG).stdout.decode()
     assert "GFP_ATOMIC" in text
-    assert excerpt["allocfail"]["verdict"]["summary"] in text
-    assert all(f"- {remedy}" in text for remedy in excerpt["allocfail"]["verdict"]["remedies"])
 
 
 def test_lookup_keeps_the_order_of_mixed_input() -> None:

@@ -25,7 +25,7 @@ def lookup(stream: BinaryIO, base: str) -> Iterator[dict[str, Any]]:
     ``stream`` holds documents (one a line, or one spread over lines; a search hit's ``_source`` is opened) or a log in
     any form. A document that has ``allocfail.kb`` is answered from its own fields; everything else is decoded, with
     links below ``base``. The excerpt has the names of the document: ``message``, ``allocfail.kind``,
-    ``allocfail.fingerprint``, ``allocfail.verdict``, ``allocfail.kb`` (empty where no article applies).
+    ``allocfail.fingerprint``, ``allocfail.kb`` (empty where no article applies).
     """
     for document in documents(stream, decoder.Options(kb_url=base)):
         yield _excerpt(document)
@@ -96,7 +96,7 @@ def _answer(found: Any, answered: list[dict[str, Any]]) -> bool:
 
 def _excerpt(document: Any) -> dict[str, Any]:
     own: dict[str, Any] = {}
-    for name in ("kind", "fingerprint", "verdict"):
+    for name in ("kind", "fingerprint"):
         value = _at(document, f"allocfail.{name}")
         if value is not None:
             own[name] = value

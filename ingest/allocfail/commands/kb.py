@@ -237,7 +237,7 @@ def serve(host: str, port: int, names: tuple[str, ...]) -> None:
 @_FORMAT
 @_URL
 def lookup(form: str | None, url: str | None) -> None:
-    """Read events on stdin and say what caused them, what to do, and which articles apply, and why.
+    """Read events on stdin and say which articles apply, and why.
 
     An event is a document, one a line, or a log as the kernel wrote it. Exits 1 where there is none, or no article
     applies.
@@ -274,13 +274,6 @@ def _lookup_text(excerpt: dict[str, Any], *, first: bool) -> None:
     if not first:
         click.echo()
     click.echo(click.style(kb.printable(str(title or excerpt.get("message") or own.get("kind"))), bold=True))
-    verdict = own.get("verdict")
-    if isinstance(verdict, dict):
-        if isinstance(verdict.get("summary"), str):
-            click.echo(f"  {kb.printable(verdict['summary'])}")
-        remedies = verdict.get("remedies")
-        for remedy in remedies if isinstance(remedies, list) else ():
-            click.echo(f"  - {kb.printable(str(remedy))}")
     for item in own["kb"]:
         click.echo(f"  {kb.printable(str(item.get('title', item['id'])))}")
         for name in ("why", "url"):

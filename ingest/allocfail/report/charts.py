@@ -160,7 +160,7 @@ def free_lists(printed: dict[str, Any], order: int | None, page_kb: int) -> str:
     if order is not None and 0 < order < len(counts):
         x = _LEFT + order * step
         parts.append(f'<path class="fig-cut" d="M{x:.1f} 20V{base}"/>')
-        said += f"; asked for {size(page_kb << order)} or larger (right of the line)"
+        said += f"; asked for {size(page_kb << order)} (dashed line)"
     parts.append(_text(_LEFT, 14, said[0].upper() + said[1:] + "."))
     return _svg(base + 28, f"Free blocks: {said}", parts)
 

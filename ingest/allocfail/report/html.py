@@ -236,7 +236,7 @@ def _do_this(document: Document) -> str:
             said.append(f"<pre><code>{escape(command)}</code></pre>")
         for name, label in (("cost", "Cost"), ("check", "Check")):
             if (value := _text(action, name)) is not None:
-                said.append(f"<br><span class='in'>{label}: {escape(value)}</span>")
+                said.append(f"<div class='in'>{label}: {escape(value)}</div>")
         items.append(f"<li>{''.join(said)}</li>")
     if not items:
         remedies = [entry for entry in _list(document, "allocfail.verdict.remedies") if isinstance(entry, str)]
