@@ -57,6 +57,8 @@ FEATURES: dict[str, type] = {
     "complete": bool,
     "vmalloc_reason": str,
     "oom_constraint": str,
+    "cause": str,
+    "zone_reclaim": str,
     "order_min": int,
     "order_max": int,
 }
