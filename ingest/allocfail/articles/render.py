@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from markdown_it.rules_core import StateCore
 
-__all__ = ["FIGURES", "figure", "render"]
+__all__ = ["FIGURES", "figure", "plain_lines", "render"]
 
 #: Folder of the pictures, relative to the content root.
 FIGURES = "kb/figures"
@@ -73,6 +73,25 @@ def render(body: str) -> str:
     safe = safe.replace("<table>", '<div class="table" role="region" aria-label="Table" tabindex="0"><table>')
     safe = safe.replace("</table>", "</table></div>").replace(f"<p>{_MARK}", _MARK).replace(f"{_MARK}</p>", _MARK)
     return _PLACE.sub(lambda match: figure(*pictures[int(match[1])]), safe)
+
+
+def plain_lines(body: str) -> Iterator[str]:
+    """Yield what an article says, without its marks: a line for each paragraph, item, table row and line of code."""
+    cells: list[str] | None = None
+    for token in _parser().parse(body):
+        if token.type == "tr_open":
+            cells = []
+        elif token.type == "tr_close" and cells is not None:
+            yield " ".join(cells)
+            cells = None
+        elif token.type == "inline":
+            text = "".join(" " if part.type == "softbreak" else part.content for part in token.children or [])
+            if cells is None:
+                yield text
+            else:
+                cells.append(text)
+        elif token.type in {"fence", "code_block"}:
+            yield from token.content.splitlines()
 
 
 @cache

@@ -106,9 +106,6 @@ STOP = frozenset(  # a list of 60 strings reads worse
 _WORD = re.compile(r"[a-z0-9]+(?:_+[a-z0-9]+)*|[\u3400-\u9fff]+")
 _MASK = re.compile(r"0x[0-9a-f]+")
 _HAN = re.compile(r"[\u3400-\u9fff]")
-#: Markdown that a reader of plain text does not need.
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_MARKS = re.compile(r"^ *```.*$|[`*]|^ *\|? *(?:-{3,} *\|? *)+$", re.MULTILINE)
 _CITATION = re.compile(r" ?\(\[[0-9][0-9A-Za-z.-]*\][^()]{0,400}\)", re.ASCII)
 _SENTENCE = re.compile(r"(?<=[.;?!])\s+|(?<=[\u3002\uff1b\uff01\uff1f])|\n+")
 
@@ -159,9 +156,14 @@ def words(text: str) -> list[str]:
 
 
 def text_of(markdown: str) -> str:
-    """Return an article's Markdown as plain text: no links, pictures, marks or citations."""
-    text = _MARKS.sub("", _LINK.sub(r"\1", _CITATION.sub("", markdown)))
-    return "\n".join(" ".join(line.replace("|", " ").split()) for line in text.splitlines() if line.strip(" |-"))
+    """Return an article's Markdown as plain text, a line for each paragraph, item, row and line of code.
+
+    Without links, pictures' addresses, marks and citations.
+    """
+    from allocfail.articles.render import plain_lines  # noqa: PLC0415 - only the generator reads Markdown
+
+    lines = (_CITATION.sub("", " ".join(line.split())) for line in plain_lines(markdown))
+    return "\n".join(line for line in lines if line)
 
 
 def parts(articles: Sequence[kb.Article]) -> list[Part]:
