@@ -57,20 +57,6 @@ def test_articles_are_sorted_and_named_after_their_files() -> None:
     assert {item.id for item in articles} == {path.stem for path in content_path(kb.ARTICLES).glob("*.md")}
 
 
-def test_every_internal_link_leads_to_a_section_that_exists() -> None:
-    anchors = {item.id: {heading.anchor for heading in item.headings} for item in kb.load()}
-    seen = 0
-    for item in kb.load():
-        for target in re.findall(r"\]\(([^)]*)\)", item.body):
-            page, _, anchor = target.partition("#")
-            identifier = page.removesuffix(".html") or item.id
-            assert page == "" or page.endswith(".html"), target
-            assert identifier in anchors, target
-            assert anchor == "" or anchor in anchors[identifier], target
-            seen += 1
-    assert seen > 10
-
-
 def test_compiled_front_matter_is_current() -> None:
     compiled = json.loads(content_path("kb/facts/compiled.json").read_text(encoding="utf-8"))
     assert compiled["articles"] == json.loads(json.dumps(kb.front_matter()))
@@ -106,19 +92,79 @@ def test_every_event_gets_an_article_without_open_placeholders(features: dict[st
 @pytest.mark.parametrize(
     ("features", "first"),
     [
-        ({"kind": "page_allocation_failure", "may_sleep": False, "order": 1}, "zone-reclaim-mode.html#cannot-act"),
-        ({"kind": "page_allocation_failure", "may_sleep": False, "order": 5}, "zone-reclaim-mode.html#cannot-act"),
-        ({"kind": "page_allocation_failure", "may_sleep": True, "order": 4}, "high-order-fragmentation.html#costly"),
-        ({"kind": "page_allocation_failure", "may_sleep": True, "order": 0}, "zone-reclaim-mode.html#blocking"),
-        ({"kind": "page_allocation_failure"}, "zone-reclaim-mode.html#what-it-is"),
-        ({"kind": "page_allocation_stall", "order": 0}, "page-allocation-stall.html#what-it-is"),
-        ({"kind": "oom_kill", "oom_constraint": "CONSTRAINT_MEMCG"}, "oom-kill.html#cgroup"),
-        ({"kind": "vmalloc_allocation_failure", "vmalloc_reason": "exceeds total pages"}, "vmalloc-failure.html#size"),
-        ({"kind": "slab_allocation_failure", "may_sleep": False}, "slab-allocation-failure.html#reading"),
+        (
+            {"kind": "page_allocation_failure", "may_sleep": False, "order": 1},
+            ["zone-reclaim-mode.html#cannot-act", "atomic-allocation-failure.html#do-this"],
+        ),
+        (
+            {"kind": "page_allocation_failure", "may_sleep": False, "order": 0, "zones": True},
+            ["zone-reclaim-mode.html#cannot-act", "atomic-allocation-failure.html#do-this"],
+        ),
+        (
+            {"kind": "page_allocation_failure", "may_sleep": True, "order": 4},
+            ["zone-reclaim-mode.html#blocking", "high-order-fragmentation.html#do-this"],
+        ),
+        (
+            {"kind": "page_allocation_failure", "may_sleep": True, "order": 0, "zones": True},
+            ["zone-reclaim-mode.html#blocking", "watermarks-and-reserves.html#do-this"],
+        ),
+        ({"kind": "page_allocation_failure"}, ["zone-reclaim-mode.html#not-known"]),
+        ({"kind": "page_allocation_stall", "order": 0}, ["page-allocation-stall.html#what-it-is"]),
+        (
+            {"kind": "oom_kill", "oom_constraint": "CONSTRAINT_MEMCG"},
+            ["memory-cgroups.html#do-this", "oom-kill.html#cgroup"],
+        ),
+        # With the cause that the verdict found.
+        (
+            {"kind": "page_allocation_failure", "may_sleep": True, "order": 0, "cause": "zone-limit"},
+            ["zone-reclaim-mode.html#blocking", "dma-zones-and-cma.html#do-this"],
+        ),
+        (
+            {"kind": "page_allocation_failure", "may_sleep": True, "order": 6, "cause": "zone-empty"},
+            ["zone-reclaim-mode.html#blocking", "dma-zones-and-cma.html#empty-zone"],
+        ),
+        (
+            {"kind": "page_allocation_failure", "may_sleep": True, "order": 0, "cause": "node-limit"},
+            ["zone-reclaim-mode.html#blocking", "numa-nodes-and-cpusets.html#do-this"],
+        ),
+        (
+            {"kind": "page_allocation_failure", "may_sleep": True, "order": 0, "cause": "lowmem-reserve"},
+            ["zone-reclaim-mode.html#blocking", "watermarks-and-reserves.html#lowmem-reserve"],
+        ),
+        (
+            {"kind": "page_allocation_failure", "may_sleep": True, "order": 20, "cause": "impossible-order"},
+            ["zone-reclaim-mode.html#blocking", "reading-a-page-allocation-failure.html#impossible"],
+        ),
+        (
+            {"kind": "slab_allocation_failure", "may_sleep": False, "cause": "memory-cgroup-limit"},
+            ["memory-cgroups.html#do-this", "slab-allocation-failure.html#reading"],
+        ),
+        (
+            {"kind": "vmalloc_allocation_failure", "cause": "huge-vmalloc-fallback", "may_sleep": True},
+            ["vmalloc-failure.html#how-bad"],
+        ),
+        (
+            {"kind": "oom_kill", "order": 3, "cause": "fragmentation-oom"},
+            ["oom-kill.html#which", "high-order-fragmentation.html#do-this"],
+        ),
+        ({"kind": "oom_kill", "oom_constraint": "CONSTRAINT_NONE"}, ["oom-kill.html#do-this"]),
+        (
+            {"kind": "oom_kill", "oom_constraint": "CONSTRAINT_CPUSET"},
+            ["numa-nodes-and-cpusets.html#do-this", "oom-kill.html#which"],
+        ),
+        (
+            {"kind": "vmalloc_allocation_failure", "vmalloc_reason": "exceeds total pages"},
+            ["vmalloc-failure.html#size"],
+        ),
+        (
+            {"kind": "slab_allocation_failure", "may_sleep": False},
+            ["slab-allocation-failure.html#reading", "atomic-allocation-failure.html#do-this"],
+        ),
     ],
 )
-def test_the_most_direct_article_comes_first(features: dict[str, Any], first: str) -> None:
-    assert knowledge.articles(features, VALUES, BASE)[0]["url"] == BASE + first
+def test_the_most_direct_article_comes_first(features: dict[str, Any], first: list[str]) -> None:
+    found = knowledge.articles(features, VALUES, BASE)
+    assert [item["url"].removeprefix(BASE) for item in found[: len(first)]] == first
 
 
 @pytest.mark.parametrize(
@@ -154,20 +200,6 @@ def test_bad_front_matter_is_named(old: str, new: str, message: str) -> None:
 def test_headings_in_code_are_not_sections() -> None:
     item = kb.parse("x.md", GOOD + "\n```\n## not a section\n```\n")
     assert [heading.anchor for heading in item.headings] == ["here"]
-
-
-def test_search_finds_a_word_however_it_is_written() -> None:
-    for words in (["zone_reclaim_mode"], ["ZONE-RECLAIM"], ["vm.zone_reclaim_mode=1"], ["zone", "reclaim"]):
-        assert kb.search(words)[0].article.id == "zone-reclaim-mode"
-
-
-def test_search_prefers_articles_that_hold_every_word_and_names_the_section() -> None:
-    hits = kb.search(["OOM", "cgroup"])
-    assert hits[0].article.id == "oom-kill"
-    assert hits[0].anchor == "cgroup"
-    assert len(kb.search(["jumbo", "xyzzy"])) == len(kb.search(["jumbo"]))
-    assert kb.search(["xyzzy"]) == []
-    assert kb.search(["..."]) == []
 
 
 @pytest.mark.parametrize(
@@ -297,5 +329,5 @@ def test_help_has_an_example(subcommand: str) -> None:
 def test_rules_hold_no_reference_to_an_event_of_another_kind() -> None:
     for item in kb.load():
         for rule in item.applies:
-            kinds = rule.when["kind"]
+            kinds = rule.when.get("kind", [])
             assert set([kinds] if isinstance(kinds, str) else kinds) <= set(KINDS)

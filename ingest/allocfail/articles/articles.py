@@ -1,6 +1,6 @@
 """The knowledge base: articles in Markdown, each with a front matter that says which events it applies to.
 
-The articles are content (``kb/articles/*.md``); this module loads, checks and searches them. What applies to an event
+The articles are content (``kb/articles/*.md``); this module loads and checks them. What applies to an event
 is decided from the compiled front matter (:mod:`allocfail.facts`), not here.
 """
 
@@ -18,19 +18,18 @@ from allocfail.terminal import printable
 from allocfail.urls import DEFAULT_URL, URL_VARIABLE, base_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = [
     "ARTICLES",
-    "BODY_CAP",
     "DEFAULT_URL",
+    "LANGUAGES",
     "URL_VARIABLE",
-    "WEIGHTS",
     "Article",
     "Heading",
-    "Hit",
     "Rule",
+    "Section",
     "absolute",
     "article",
     "article_url",
@@ -41,9 +40,8 @@ __all__ = [
     "parse",
     "plain",
     "printable",
-    "search",
-    "search_fields",
-    "tokens",
+    "section",
+    "sections",
 ]
 
 #: Folder of the articles, relative to the content root.
@@ -101,13 +99,14 @@ _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 _HEADING = re.compile(r"(#{2,4}) +(.+)", re.ASCII)
 _ANCHOR = re.compile(r"(.*?) *\{#([a-z0-9-]+)\} *", re.ASCII)
 _LINK = re.compile(r"\]\((?=[a-z0-9#])([a-z0-9-]+\.html)?(#[a-z0-9-]+)?\)", re.ASCII)
-_TOKEN = re.compile(r"[a-z0-9]+", re.ASCII)
+#: A picture of the project, on a line of its own.
+_PICTURE = re.compile(r"!\[([^\]]*)\]\(\.\./figures/[a-z0-9-]+\.svg\)", re.ASCII)
+_FENCES = ("```", "~~~")
 _KEYS = frozenset({"id", "title", "summary", "priority", "keywords", "applies"})
-
-#: What a word is worth where it is found; a reader looks for the title first. In the body it counts each time.
-WEIGHTS = {"title": 16, "keywords": 10, "headings": 6, "summary": 5, "body": 1}
-#: A word that the body repeats more often than this says no more about what the article is about.
-BODY_CAP = 8
+#: A translation names its language and the article that it translates.
+_TRANSLATION = frozenset({"lang", "translates"})
+#: Languages that articles may be written in, as HTML names them.
+LANGUAGES = ("en", "zh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +148,23 @@ class Article:
     body: str
     """Markdown, without front matter; headings keep their ``{#anchor}``."""
     headings: tuple[Heading, ...]
+    lang: str = "en"
+    """One of :data:`LANGUAGES`."""
+    translates: str = ""
+    """The id of the article that this one translates, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """An article found by :func:`search`."""
+class Section:
+    """A heading of an article and the text below it, up to the next heading."""
 
-    article: Article
-    score: int
     anchor: str
-    """The section whose heading holds most of the words, or empty."""
+    """Empty for what stands before the first heading, and below headings without an anchor of their own."""
+    title: str
+    level: int
+    """0 before the first heading, else 2 to 4."""
+    text: str
+    """Markdown, without the heading."""
 
 
 def parse(name: str, text: str) -> Article:
@@ -176,8 +182,9 @@ def parse(name: str, text: str) -> Article:
         meta = yaml.safe_load(head)
     except yaml.YAMLError as error:
         raise AllocfailError(f"{name}: front matter is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(meta, dict) or set(meta) != _KEYS:
-        raise AllocfailError(f"{name}: front matter needs exactly {', '.join(sorted(_KEYS))}")
+    if not isinstance(meta, dict) or set(meta) not in (_KEYS, _KEYS | _TRANSLATION):
+        keys, more = ", ".join(sorted(_KEYS)), " and ".join(sorted(_TRANSLATION))
+        raise AllocfailError(f"{name}: front matter needs exactly {keys} (a translation also {more})")
     for key in ("id", "title", "summary"):
         if not isinstance(meta[key], str) or not meta[key].strip() or "\n" in meta[key].strip():
             raise AllocfailError(f"{name}: {key} is not one line of text")
@@ -190,6 +197,11 @@ def parse(name: str, text: str) -> Article:
         raise AllocfailError(f"{name}: keywords is not a list of words")
     if not isinstance(applies, list):
         raise AllocfailError(f"{name}: applies is not a list of rules")
+    lang, translates = meta.get("lang", "en"), meta.get("translates", "")
+    if lang not in LANGUAGES or not isinstance(translates, str) or bool(translates) == (lang == "en"):
+        raise AllocfailError(f"{name}: lang is not one of {', '.join(LANGUAGES)}, or translates is no id")
+    if translates and applies:
+        raise AllocfailError(f"{name}: a translation has no rules, the article that it translates has them")
     headings = _headings(name, body)
     anchors = {heading.anchor for heading in headings if heading.anchor}
     return Article(
@@ -201,22 +213,59 @@ def parse(name: str, text: str) -> Article:
         applies=tuple(_rule(f"{name}: rule {number}", rule, anchors) for number, rule in enumerate(applies, 1)),
         body=body.strip() + "\n",
         headings=headings,
+        lang=lang,
+        translates=translates,
     )
+
+
+def _heading(line: str) -> Heading | None:
+    match = _HEADING.fullmatch(line)
+    if match is None:
+        return None
+    explicit = _ANCHOR.fullmatch(match[2])
+    return Heading(len(match[1]), explicit[1], explicit[2]) if explicit else Heading(len(match[1]), match[2], "")
+
+
+def sections(body: str) -> tuple[Section, ...]:
+    """Return an article's Markdown cut at its headings, in order; the first section has no heading and may be empty."""
+    found: list[tuple[Heading, list[str]]] = [(Heading(0, "", ""), [])]
+    fenced = False
+    for line in body.splitlines():
+        if line.strip().startswith(_FENCES):
+            fenced = not fenced
+        heading = None if fenced else _heading(line)
+        if heading is not None:
+            found.append((heading, []))
+        else:
+            found[-1][1].append(line)
+    return tuple(Section(head.anchor, head.text, head.level, "\n".join(lines).strip()) for head, lines in found)
+
+
+def section(item: Article, anchor: str) -> str:
+    """Return the Markdown of the section with ``anchor``, its heading and those below it included.
+
+    Raises :class:`NotFoundError` where the article has none.
+    """
+    lines: list[str] = []
+    level = 0
+    for part in sections(item.body):
+        if level and part.level <= level:
+            break
+        if not level and (not part.anchor or part.anchor != anchor):
+            continue
+        level = level or part.level
+        lines += [f"{'#' * part.level} {part.title}", "", part.text, ""]
+    if not level:
+        there = ", ".join(heading.anchor for heading in item.headings if heading.anchor)
+        raise NotFoundError(f"{item.id} has no section {printable(anchor)!r}: there are {there}")
+    return "\n".join(lines).strip() + "\n"
 
 
 def _headings(name: str, body: str) -> tuple[Heading, ...]:
     headings: list[Heading] = []
-    fenced = False
-    for line in body.splitlines():
-        if line.startswith(("```", "~~~")):
-            fenced = not fenced
-        match = None if fenced else _HEADING.fullmatch(line)
-        if match is None:
-            continue
-        level, text, anchor = len(match[1]), match[2], ""
-        if explicit := _ANCHOR.fullmatch(text):
-            text, anchor = explicit[1], explicit[2]
-        elif level == 2:
+    for part in sections(body)[1:]:
+        level, text, anchor = part.level, part.title, part.anchor
+        if not anchor and level == 2:
             raise AllocfailError(f"{name}: section {text!r} has no explicit anchor, so links to it would not last")
         if anchor and any(anchor == heading.anchor for heading in headings):
             raise AllocfailError(f"{name}: anchor {anchor!r} stands twice")
@@ -265,6 +314,10 @@ def load(folder: Path | None = None) -> tuple[Article, ...]:
         if found.id != path.stem:
             raise AllocfailError(f"{path.name}: the id is {found.id}")
         articles.append(found)
+    there = {item.id for item in articles}
+    for item in articles:
+        if item.translates and item.translates not in there:
+            raise AllocfailError(f"{item.id}.md: translates {item.translates}, which is no article")
     return tuple(sorted(articles, key=lambda item: (item.priority, item.id)))
 
 
@@ -287,6 +340,7 @@ def front_matter() -> list[dict[str, Any]]:
             "applies": [{"when": dict(rule.when), "anchor": rule.anchor, "why": rule.why} for rule in item.applies],
         }
         for item in load()
+        if item.applies
     ]
 
 
@@ -317,66 +371,15 @@ def plain(body: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def absolute(item: Article, base: str) -> str:
-    """Return an article's Markdown with links to sections and other articles made absolute below ``base``."""
+def absolute(item: Article, text: str, base: str) -> str:
+    """Return Markdown of an article with links to sections and other articles made absolute below ``base``.
+
+    Pictures become their descriptions: neither a terminal nor a pipe shows them.
+    """
 
     def address(match: re.Match[str]) -> str:
         identifier = match[1].removesuffix(".html") if match[1] else item.id
         return f"]({article_url(base, identifier, (match[2] or '').removeprefix('#'))})"
 
-    return _LINK.sub(address, plain(item.body))
-
-
-def tokens(text: str) -> list[str]:
-    """Return the words of ``text`` that searching compares: lower case, ASCII letters and digits only.
-
-    ``zone_reclaim_mode`` and ``zone-reclaim-mode`` give the same words. The static site's script does the same.
-    """
-    return _TOKEN.findall(text.lower())
-
-
-def search_fields(item: Article) -> dict[str, list[str]]:
-    """Return the words of each part of an article that :data:`WEIGHTS` weighs."""
-    return {
-        "title": tokens(item.title) + tokens(item.id),
-        "keywords": tokens(" ".join(item.keywords)),
-        "headings": tokens(" ".join(heading.text for heading in item.headings)),
-        "summary": tokens(item.summary),
-        "body": tokens(plain(item.body)),
-    }
-
-
-def search(words: Iterable[str], articles: Sequence[Article] | None = None) -> list[Hit]:
-    """Return the articles that hold ``words``, best first.
-
-    A word matches where it begins a word of the text. Articles that hold all of them shut out those that hold some.
-    """
-    wanted = list(dict.fromkeys(token for word in words for token in tokens(word)))
-    ranked: list[tuple[int, Hit]] = []
-    for item in load() if articles is None else articles:
-        fields = search_fields(item)
-        score = matched = 0
-        for word in wanted:
-            counts = {name: sum(token.startswith(word) for token in found) for name, found in fields.items()}
-            if any(counts.values()):
-                matched += 1
-                score += sum(WEIGHTS[name] for name, count in counts.items() if count and name != "body")
-                score += WEIGHTS["body"] * min(counts["body"], BODY_CAP)
-        if matched:
-            ranked.append((matched, Hit(item, score, _section(item, wanted))))
-    most = max((matched for matched, _ in ranked), default=0)
-    if most == len(wanted):
-        ranked = [entry for entry in ranked if entry[0] == most]
-    ranked.sort(key=lambda entry: (-entry[0], -entry[1].score, entry[1].article.priority, entry[1].article.id))
-    return [hit for _, hit in ranked]
-
-
-def _section(item: Article, wanted: Sequence[str]) -> str:
-    """Return the anchor of the section whose heading holds most of the words; empty where none holds any."""
-    best, anchor = 0, ""
-    for heading in item.headings:
-        found = tokens(heading.text)
-        count = sum(any(token.startswith(word) for token in found) for word in wanted)
-        if heading.anchor and count > best:
-            best, anchor = count, heading.anchor
-    return anchor
+    text = _LINK.sub(address, plain(text))
+    return _PICTURE.sub(r"*\1*", text)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-__all__ = ["lookup"]
+__all__ = ["documents", "lookup"]
 
 #: A line longer than this is no document of ours (their largest field is a whole dump); it is decoded as log text.
 _LINE = 4 * 1024 * 1024
@@ -40,16 +40,25 @@ def lookup(stream: BinaryIO, base: str) -> Iterator[dict[str, Any]]:
     ``allocfail.fingerprint``, ``allocfail.verdict`` (cause, severity and remedies), ``allocfail.kb`` (empty where no
     article applies).
     """
+    for document in documents(stream, decoder.Options(kb_url=base)):
+        yield _excerpt(document)
+
+
+def documents(stream: BinaryIO, options: decoder.Options) -> Iterator[dict[str, Any]]:
+    """Yield the document of each event of ``stream``, in order.
+
+    A document that carries its articles is given as it is; everything else is decoded.
+    """
     answered: list[dict[str, Any]] = []
-    for event in decoder.decode(_rest(stream, answered), decoder.Options(kb_url=base)):
+    for event in decoder.decode(_rest(stream, answered), options):
         yield from answered
         answered.clear()
-        yield _excerpt(event.document)
+        yield event.document
     yield from answered
 
 
 def _rest(stream: BinaryIO, answered: list[dict[str, Any]]) -> Iterator[bytes]:
-    """Yield what has to be decoded; excerpts of documents that need not be go to ``answered``."""
+    """Yield what has to be decoded; documents that need not be go to ``answered``."""
     first = True
     while line := stream.readline(_LINE):
         if first and line.strip() in {b"{", b"["}:
@@ -90,11 +99,11 @@ def _source(found: Any) -> Any:
 
 
 def _answer(found: Any, answered: list[dict[str, Any]]) -> bool:
-    """Whether ``found`` is a document that carries its articles; its excerpt is then in ``answered``."""
+    """Whether ``found`` is a document that carries its articles; it is then in ``answered``."""
     articles = _at(found, "allocfail.kb")
     if not isinstance(articles, list) or not all(isinstance(item, dict) and "id" in item for item in articles):
         return False
-    answered.append(_excerpt(found))
+    answered.append(found)
     return True
 
 

@@ -1,158 +1,67 @@
-"""The knowledge base as static pages: rendered, sanitised, written to a folder or served.
-
-Pages are whole in themselves: style and script stand in them and are allowed by hash,
-nothing is fetched from elsewhere.
-"""
+"""The knowledge base as static pages, and what they share with the pages that a server makes."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
-import html
 import json
 import os
 import re
-import socket
 import tempfile
-from collections import Counter
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
-from socketserver import TCPServer
-from string import Template
-from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
+from typing import TYPE_CHECKING, Any
 
-import markdown
-import nh3
-from markdown.inlinepatterns import InlineProcessor
-
+from allocfail import facts
 from allocfail.articles import articles as kb
-from allocfail.content import content_path
-from allocfail.errors import AllocfailError, InputError
+from allocfail.articles import search, zone_reclaim
+from allocfail.articles.render import render
+from allocfail.articles.shell import READ_IN, Page, escape
+from allocfail.decoder import gfp
+from allocfail.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from xml.etree.ElementTree import Element
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["MANIFEST", "SECURITY_HEADERS", "Server", "build", "pages", "render"]
+__all__ = ["MANIFEST", "article_page", "build", "index_page", "pages", "search_page", "served", "setting", "table"]
 
 #: The file that lists what a build wrote, so that the next one removes what is gone and nothing else.
 MANIFEST = ".allocfail-kb.json"
+#: Hits on a page of results.
+MOST_HITS = 20
+#: Bits of a mask: gfp_t is an unsigned int (include/linux/types.h, 6.12.117).
+_GFP_BITS = 32
 
-_SITE = "kb/site"
+_MASK = re.compile(r"\b0x[0-9a-f]{1,16}\b", re.ASCII)
 _OWN = re.compile(r"[a-z0-9-]+\.html", re.ASCII)
-_ANCHOR = re.compile(r"[a-z0-9-]+", re.ASCII)
-#: A citation: release in brackets, then files, all in parentheses.
-_CITATION = r"\((\[[0-9][0-9A-Za-z.-]*\][^()]{0,400})\)"
-
-_TAGS = frozenset(
-    "a blockquote br code em h2 h3 h4 hr li ol p pre span strong table tbody td th thead tr ul".split(),  # noqa: SIM905 - a list of 23 strings reads worse
-)
-_ATTRIBUTES = {"a": {"href"}, "h2": {"id"}, "h3": {"id"}, "h4": {"id"}}
-
-#: Sent with each response; the policy also stands in the page, for copies that a plain web server hands out.
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",
+#: What a page calls its parts in its own language.
+_WORDS = {
+    "en": {"contents": "On this page", "other": "In English"},
+    "zh": {"contents": "本页内容", "other": "中文"},
 }
-
-_ICON = (
-    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>"
-    "<rect width='16' height='16' rx='3' fill='#0b5a8a'/>"
-    "<path d='M3 3h4v4H3zM9 3h4v4H9zM3 9h4v4H3z' fill='#fff'/></svg>"
-)
-
-
-class _Citation(InlineProcessor):
-    """Marks citations up, so that pages can set them smaller than the text they support."""
-
-    def handleMatch(  # type: ignore[override]  # noqa: N802 - the library's name; its stub is of the older interface
-        self,
-        m: re.Match[str],
-        data: str,  # noqa: ARG002 - the library's signature
-    ) -> tuple[Element, int, int]:
-        from xml.etree.ElementTree import Element  # noqa: PLC0415 - a type elsewhere
-
-        node = Element("span", {"class": "src"})
-        node.text = f"({m[1]})"
-        return node, m.start(0), m.end(0)
-
-
-def _kept(tag: str, attribute: str, value: str) -> str | None:
-    """Drop anchors that are not ours: a page's own ids must not be taken."""
-    if attribute == "id" and (tag not in {"h2", "h3", "h4"} or not _ANCHOR.fullmatch(value)):
-        return None
-    return value
-
-
-def render(body: str) -> str:
-    """Return an article's Markdown as HTML that is safe to put into a page.
-
-    Raw HTML is shown as text; of what Markdown makes, only a few tags, ``href`` of http, https and relative links, and
-    ids of headings survive.
-    """
-    converter = markdown.Markdown(extensions=["tables", "attr_list", "fenced_code", "sane_lists"], output_format="html")
-    converter.preprocessors.deregister("html_block")
-    converter.inlinePatterns.deregister("html")
-    # Above the library's own handling of brackets (reference links, 170 and below), below code spans (190).
-    converter.inlinePatterns.register(_Citation(_CITATION, converter), "citation", 175)
-    safe = nh3.clean(
-        converter.convert(body),
-        tags=set(_TAGS),
-        attributes=_ATTRIBUTES,
-        allowed_classes={"span": {"src"}},
-        attribute_filter=_kept,
-        url_schemes={"http", "https"},
-        link_rel="noopener noreferrer",
-        strip_comments=True,
-    )
-    return safe.replace("<table>", '<div class="table" role="region" aria-label="Table" tabindex="0"><table>').replace(
-        "</table>", "</table></div>"
-    )
-
-
-def _source(name: str) -> str:
-    return content_path(f"{_SITE}/{name}").read_text(encoding="utf-8").strip()
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _policy(style: str, script: str) -> str:
-    return (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
 
 
 def pages(articles: Sequence[kb.Article] | None = None) -> dict[str, bytes]:
-    """Return the whole site: file name to UTF-8 HTML, ``index.html`` and one page an article."""
+    """Return the whole static site: file name to UTF-8 HTML."""
     found = kb.load() if articles is None else articles
-    template, style, script = Template(_source("page.html")), _source("style.css"), _source("search.js")
-    shared = {
-        "style": style,
-        "policy": html.escape(_policy(style, script), quote=True),
-        "icon": "data:image/svg+xml," + quote(_ICON, safe=" ='/:#()").replace("#", "%23"),
+    site = served(found) | {
+        "search.html": _static_search(found),
+        "event.html": _static_event(found),
+        "gfp.html": _static_gfp(),
+        "zone-reclaim.html": _static_zone_reclaim(),
     }
-
-    def page(**values: str) -> bytes:
-        return (template.substitute(shared | values) + "\n").encode()
-
-    site = {"index.html": page(**_index(found, script))}
-    for item in found:
-        site[f"{item.id}.html"] = page(**_article(item))
-    return site
+    return {name: page.encode() for name, page in site.items()}
 
 
-def _article(item: kb.Article) -> dict[str, str]:
+def served(articles: Sequence[kb.Article] | None = None) -> dict[str, Page]:
+    """Return the pages that a server hands out as they are."""
+    found = kb.load() if articles is None else articles
+    return {"index.html": index_page(found)} | {f"{item.id}.html": article_page(item, found) for item in found}
+
+
+def article_page(item: kb.Article, articles: Sequence[kb.Article]) -> Page:
+    """Return the page of one article; ``articles`` are all, for links between languages."""
     entries = "".join(
-        f'<li><a href="#{heading.anchor}">{html.escape(heading.text)}</a></li>'
+        f'<li><a href="#{heading.anchor}">{escape(heading.text)}</a></li>'
         for heading in item.headings
         if heading.level == 2
     )
@@ -162,62 +71,210 @@ def _article(item: kb.Article) -> dict[str, str]:
             # A link beside each section's heading, so that a person can copy its address.
             start = body.find(f'<h2 id="{heading.anchor}">')
             end = body.find("</h2>", start)
-            label = html.escape(f"Link to: {heading.text}", quote=True)
+            label = escape(f"Link to: {heading.text}")
             link = f'<a class="here" href="#{heading.anchor}" aria-label="{label}">#</a>'
             body = body[:end] + link + body[end:]
-    return {
-        "title": html.escape(f"{item.title} - allocfail"),
-        "summary": html.escape(item.summary, quote=True),
-        "layout": "article-page",
-        "top": "",
-        "main": (
-            '<div class="columns"><nav class="contents wide" aria-label="Sections"><strong>On this page</strong>'
-            f'<ol>{entries}</ol></nav><main id="content"><h1>{html.escape(item.title)}</h1>'
-            f'<p class="lead">{html.escape(item.summary)}</p>'
-            f'<details class="contents narrow"><summary>On this page</summary><ol>{entries}</ol></details>'
+    contents = _WORDS[item.lang]["contents"]
+    return Page(
+        title=f"{item.title} - allocfail",
+        summary=item.summary,
+        lang=item.lang,
+        layout="article-page",
+        top=_languages(item, articles),
+        main=(
+            f'<div class="columns"><nav class="contents wide" aria-label="Sections"><strong>{contents}</strong>'
+            f'<ol>{entries}</ol></nav><main id="content"><h1>{escape(item.title)}</h1>'
+            f'<p class="lead">{escape(item.summary)}</p>'
+            f'<details class="contents narrow"><summary>{contents}</summary><ol>{entries}</ol></details>'
             f"{body}</main></div>"
         ),
-        "source": html.escape(f"{kb.ARTICLES}/{item.id}.md"),
-        "scripts": "",
-    }
-
-
-def _index(articles: Sequence[kb.Article], script: str) -> dict[str, str]:
-    entries = "".join(
-        f'<li data-article="{item.id}"><a href="{item.id}.html">{html.escape(item.title)}</a>'
-        f"<p>{html.escape(item.summary)}</p></li>"
-        for item in sorted(articles, key=lambda item: item.title.lower())
+        footer=f"Built from {kb.ARTICLES}/{item.id}.md. {READ_IN}",
     )
-    index = {
-        "weights": kb.WEIGHTS,
-        "cap": kb.BODY_CAP,
-        "articles": [
-            {"id": item.id, "place": place, **{name: _capped(words) for name, words in kb.search_fields(item).items()}}
-            for place, item in enumerate(articles)
-        ],
-    }
-    data = json.dumps(index, separators=(",", ":")).replace("<", "\\u003c")
-    return {
-        "title": "allocfail knowledge base",
-        "summary": "What Linux memory-allocation failures mean and what to do about them.",
-        "layout": "home-page",
-        "top": "",
-        "main": (
+
+
+def _languages(item: kb.Article, articles: Sequence[kb.Article]) -> str:
+    """Return links to the same article in other languages."""
+    original = item.translates or item.id
+    return "".join(
+        f'<a class="lang" href="{other.id}.html" hreflang="{other.lang}" lang="{other.lang}">'
+        f"{_WORDS[other.lang]['other']}</a>"
+        for other in articles
+        if other is not item and original in {other.id, other.translates}
+    )
+
+
+def index_page(articles: Sequence[kb.Article]) -> Page:
+    """Return the front page: the question, the tools, and every article."""
+    return Page(
+        title="allocfail knowledge base",
+        summary="What Linux memory-allocation failures mean and what to do about them.",
+        main=(
             '<main id="content"><h1>Memory-allocation failures, explained</h1>'
             '<p class="lead">What the messages mean, what helps, and what only seems to.</p>'
-            '<div class="find" id="find" hidden><label for="q">Search the articles</label>'
-            '<input id="q" type="search" autocomplete="off" spellcheck="false" '
-            'placeholder="order:1 GFP_ATOMIC"><p class="found" id="found" role="status"></p></div>'
-            f'<ul class="list" id="list">{entries}</ul></main>'
+            f"{_search_form('')}"
+            '<ul class="tiles"><li><a href="event.html">Read a log</a> Paste a message of the kernel and see what '
+            'happened, how bad it is, and what to do.</li><li><a href="gfp.html">GFP masks</a> What '
+            '<code>mode:0x20</code> means on your kernel.</li><li><a href="zone-reclaim.html">vm.zone_reclaim_mode</a> '
+            "What a value does, bit by bit.</li></ul>"
+            f"{_list(articles)}</main>"
         ),
-        "source": html.escape(kb.ARTICLES),
-        "scripts": f'<script type="application/json" id="articles">{data}</script>\n<script>{script}</script>\n',
-    }
+    )
 
 
-def _capped(words: list[str]) -> list[str]:
-    """Keep at most :data:`kb.BODY_CAP` of each word: more changes no score, and the page stays small."""
-    return [word for word, count in Counter(words).items() for _ in range(min(count, kb.BODY_CAP))]
+def search_page(question: str, hits: Iterable[search.Hit], articles: Sequence[kb.Article]) -> Page:
+    """Return the page of results for ``question``, which needs no script."""
+    shown = list(hits)[:MOST_HITS]
+    said = ""
+    if question.strip():
+        said = f"{len(shown)} sections, the best first" if shown else "Nothing found. Try a word from the log line."
+    masks = "".join(
+        f'<li><a href="gfp.html?mask={mask}">Decode {mask}</a></li>' for mask in _MASK.findall(question.lower())[:3]
+    )
+    return Page(
+        title=f"{question[:80]} - allocfail" if question.strip() else "Search - allocfail",
+        summary="Search the knowledge base of memory-allocation failures.",
+        here="search.html",
+        main=(
+            f'<main id="content"><h1>Search</h1>{_search_form(question)}'
+            f'<p class="found" id="found" role="status">{said}</p>{masks and f"<ul>{masks}</ul>"}'
+            f'<ol class="list hits" id="hits">{"".join(map(_hit, shown))}</ol>'
+            f"{'' if shown else _list(articles)}</main>"
+        ),
+    )
+
+
+def _static_search(articles: Sequence[kb.Article]) -> Page:
+    """Return the page that searches by itself, with the same index in a script."""
+    page = search_page("", (), articles)
+    made = json.dumps(search.index(articles), ensure_ascii=False, separators=(",", ":"))
+    return replace(page, data={"search-index": made}, scripts=("lunr.min.js", "search.js"))
+
+
+def _static_event(articles: Sequence[kb.Article]) -> Page:
+    """Return the page that shows a document; reading a log needs the decoder, which this copy does not have."""
+    words = facts.load()["page"]
+    data = {"words": words, "articles": {item.id: item.title for item in articles}}
+    return Page(
+        title="This event - allocfail",
+        summary="What a document of allocfail says of one memory-allocation failure.",
+        here="event.html",
+        layout="event-page",
+        main=(
+            '<main id="content"><h1>This event</h1><p>These pages were written to files, so they show decoded '
+            "documents only: paste one from an index, or what <code>allocfail decode</code> prints. For a log, "
+            "<code>allocfail decode --format html LOG</code> writes a page of its own, and "
+            "<code>allocfail kb serve</code> reads logs here.</p>"
+            '<div class="form"><label for="log">Documents as JSON</label>'
+            '<textarea id="log" rows="8" spellcheck="false"></textarea>'
+            '<div class="row"><div><label for="file">Or a file</label><input id="file" type="file"></div></div></div>'
+            '<div id="event"></div></main>'
+        ),
+        data={"event-words": json.dumps(data, ensure_ascii=False, separators=(",", ":"))},
+        scripts=("event.js",),
+    )
+
+
+def _static_gfp() -> Page:
+    """Return every single bit by kernel: a mask is the sum of its bits."""
+    rows = []
+    for bit in range(_GFP_BITS):
+        decoded = gfp.decode(hex(1 << bit))
+        named: dict[str, list[str]] = {}
+        for reading in decoded.candidates:
+            for flag in reading.flags:
+                named.setdefault(flag, []).append(reading.releases)
+        for flag in () if named else decoded.flags:
+            named[flag] = ["every kernel"]
+        said = [f"<code>{escape(flag)}</code> {escape(', '.join(releases))}" for flag, releases in named.items()]
+        if said:
+            rows.append((f"<code>{hex(1 << bit)}</code>", "<br>".join(said)))
+    return Page(
+        title="GFP masks - allocfail",
+        summary="What each bit of an allocation's mask means, by kernel.",
+        here="gfp.html",
+        main=(
+            '<main id="content"><h1>GFP masks, bit by bit</h1><p>A mask is the sum of its bits. '
+            "<code>allocfail gfp MASK --kernel RELEASE</code> takes one apart, and so does this page where "
+            '<code>allocfail kb serve</code> serves it. What the flags mean: <a href="gfp-flags.html">GFP flags and '
+            f"masks</a>.</p>{table(('Bit', 'Name and kernels'), rows)}</main>"
+        ),
+    )
+
+
+def _static_zone_reclaim() -> Page:
+    """Return every value from 0 to 7 taken apart, for every kernel."""
+    parts = "".join(setting(zone_reclaim.explain_all(value)) for value in range(8))
+    return Page(
+        title="vm.zone_reclaim_mode - allocfail",
+        summary="What each value of vm.zone_reclaim_mode does, by kernel.",
+        here="zone-reclaim.html",
+        main=(
+            '<main id="content"><h1>vm.zone_reclaim_mode, value by value</h1><p>When it can help, and when not: '
+            f'<a href="zone-reclaim-mode.html">the article</a>.</p>{parts}</main>'
+        ),
+    )
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of cells that are HTML already; each names its column, for screens that show rows as lists."""
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td data-label="{title}">{cell}</td>' for title, cell in zip(titles, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        '<div class="table" role="region" aria-label="Table" tabindex="0"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def setting(found: dict[str, Any]) -> str:
+    """Return a value of vm.zone_reclaim_mode, as :mod:`zone_reclaim` takes it apart, as HTML."""
+    several = "readings" in found
+    out = [f"<h2>vm.zone_reclaim_mode = {found['value']}</h2>"]
+    for reading in found["readings"] if several else [found]:
+        rows = [
+            (f"{bit['value']}: <code>{escape(bit['name'])}</code>", escape(bit["does"]), escape(bit["costs"]))
+            for bit in reading["bits"]
+        ]
+        bits = table(("Bit", "Does", "Costs"), rows) if rows else ""
+        releases = reading["releases"] if several else found["kernel"]
+        out.append(f"<h3>On {escape(releases)}</h3>{bits}{_notes(reading['notes'])}")
+    more = list(found["notes"]) if several else []
+    if "default" in found:
+        more.append(f"after boot: {found['default']}")
+    return "".join(out) + _notes(more)
+
+
+def _notes(notes: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>" if notes else ""
+
+
+def _search_form(question: str) -> str:
+    return (
+        '<form class="find" action="search.html" role="search"><label for="q">Search the articles</label>'
+        f'<div class="row"><input id="q" name="q" type="search" value="{escape(question)}" autocomplete="off" '
+        'spellcheck="false" placeholder="order:1 GFP_ATOMIC"><button>Search</button></div></form>'
+    )
+
+
+def _hit(hit: search.Hit) -> str:
+    part = hit.part
+    address = f"{part.article}.html" + (f"#{part.anchor}" if part.anchor else "")
+    inside = f'<span class="in"> {escape(part.title)}</span>' if part.anchor else ""
+    text = "".join(f"<mark>{escape(piece)}</mark>" if marked else escape(piece) for piece, marked in hit.snippet)
+    title = escape(part.heading if part.anchor else part.title)
+    return f'<li lang="{part.lang}"><a href="{address}">{title}</a>{inside}<p>{text}</p></li>'
+
+
+def _list(articles: Sequence[kb.Article]) -> str:
+    entries = "".join(
+        f'<li lang="{item.lang}"><a href="{item.id}.html">{escape(item.title)}</a><p>{escape(item.summary)}</p></li>'
+        for item in sorted(articles, key=lambda item: (item.lang, item.title.lower()))
+    )
+    return f'<ul class="list" id="list">{entries}</ul>'
 
 
 def build(folder: Path) -> tuple[list[str], list[str]]:
@@ -273,82 +330,3 @@ def _replace(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Hands out the pages that were built when the server started, and nothing else: it opens no file."""
-
-    server: Server
-    server_version = "allocfail"
-    sys_version = ""
-    timeout = 30  # seconds; a client that sends nothing must not hold its thread for ever
-
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def _answer(self, *, with_body: bool) -> None:
-        try:
-            path = unquote(urlsplit(self.path).path, errors="strict")
-        except (ValueError, UnicodeDecodeError):
-            path = ""
-        content = self.server.site.get(path.removeprefix("/") or "index.html") if path.startswith("/") else None
-        status = HTTPStatus.OK if content is not None else HTTPStatus.NOT_FOUND
-        payload = content if content is not None else b"Not found.\n"
-        self.send_response(status)
-        for name, value in SECURITY_HEADERS.items():
-            self.send_header(name, value)
-        self.send_header("Content-Security-Policy", self.server.policy)
-        kind = "text/html" if content is not None else "text/plain"
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        if with_body:
-            with contextlib.suppress(ConnectionError):
-                self.wfile.write(payload)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Say nothing: requests are not worth a line each, and their text is not to be trusted on a terminal."""
-
-
-class Server(ThreadingHTTPServer):
-    """Serves the site from memory; ``Server(host, port)`` listens, ``serve_forever`` answers."""
-
-    daemon_threads = True
-    allow_reuse_port = False  # a taken port is to be noticed, not shared
-
-    def __init__(self, host: str, port: int, site: Mapping[str, bytes] | None = None) -> None:
-        """Listen on ``host`` and ``port`` (0: any free one).
-
-        Raises :class:`AllocfailError` where the port is taken or must not be used, :class:`InputError` where the host
-        is no address of this machine.
-        """
-        self.site = dict(pages() if site is None else site)
-        self.policy = _policy(_source("style.css"), _source("search.js")) + "; frame-ancestors 'none'"
-        where = f"{kb.printable(host)} port {port}"
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            self.address_family = found[0][0]
-            super().__init__((host, port), _Handler)
-        except (socket.gaierror, UnicodeError, OverflowError) as error:
-            raise InputError(f"cannot listen on {where}: no such address") from error
-        except OSError as error:
-            reason = (error.strerror or "refused").lower()
-            raise AllocfailError(f"cannot listen on {where}: {reason}; choose another with --port") from error
-
-    def server_bind(self) -> None:
-        """Bind without asking the resolver for this machine's name, which can take seconds."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-
-    @property
-    def url(self) -> str:
-        """The address to open in a browser, with the port that was chosen."""
-        host, port = self.server_address[0], self.server_address[1]
-        name = host.decode() if isinstance(host, (bytes, bytearray)) else str(host)
-        return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Drop a connection that broke; a traceback on the terminal helps nobody."""

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from allocfail import facts
+from allocfail.articles import search
 from allocfail.cluster import alerts, saved_objects
 from allocfail.content import content_path
 from allocfail.painless import pipelines
@@ -21,6 +22,7 @@ __all__ = ["main"]
 #: Each returns texts by path below the project's root. Facts come first: the others are made from them.
 _SOURCES: tuple[Callable[[], dict[str, str]], ...] = (
     lambda: {facts.COMPILED: facts.compile_facts()},
+    search.generate,
     pipelines.generate_scripts,
     pipelines.generate,
     saved_objects.generate,

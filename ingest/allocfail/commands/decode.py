@@ -46,6 +46,10 @@ def dumps(document: dict[str, Any]) -> str:
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+#: Events that one HTML file shows; a browser has to hold them.
+_MOST_IN_HTML = 2000
+
+
 def common_options(command: Any) -> Any:
     """Add the options that complete what a log does not say."""
     for option in reversed(
@@ -87,7 +91,12 @@ def make_options(
 
 @click.command()
 @click.argument("files", nargs=-1, metavar="[FILE]...")
-@click.option("--format", "form", type=click.Choice(["ndjson", "text"]), help="Default: text on a terminal.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["ndjson", "text", "html"]),
+    help="Default: text on a terminal. html: one file with pictures, for a browser or a ticket.",
+)
 @click.option("--explain-fingerprint", is_flag=True, help="Say of every frame which rule kept or dropped it.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes for a large file; default: one a processor.")
 @common_options
@@ -105,6 +114,8 @@ def command(
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
     out = sys.stdout.buffer
     form = form or ("text" if sys.stdout.isatty() else "ndjson")
+    if form == "html" and explain_fingerprint:
+        raise InputError("--explain-fingerprint has no html")
     report = None
     if form == "text" and not explain_fingerprint:
         from allocfail.report.reporter import Reporter
@@ -113,6 +124,7 @@ def command(
         form = "ndjson"
     found = 0
     failed = False
+    documents: list[dict[str, Any]] = []
     for file in files or ("-",):
         try:
             options = make_options(file=file, **told)
@@ -122,6 +134,10 @@ def command(
                     unread.append(int(text.removeprefix(_UNREAD)))
                     continue
                 found += 1
+                if form == "html":
+                    if found <= _MOST_IN_HTML:
+                        documents.append(json.loads(text))
+                    continue
                 if report is not None:
                     report.add(json.loads(text))
                     continue
@@ -139,6 +155,8 @@ def command(
         out.flush()
     if report is not None:
         report.close()
+    if form == "html":
+        _write_html(documents, found, told["kb_url"])
     if failed:
         sys.exit(InputError.exit_code)
     if not found:
@@ -166,6 +184,20 @@ def _followed(files: tuple[str, ...]) -> bool:
         return not stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
     except (OSError, ValueError):
         return False
+
+
+def _write_html(documents: list[dict[str, Any]], found: int, kb_url: str | None) -> None:
+    """Write the one file about every event; ``found`` may be more than there are documents."""
+    import os
+
+    from allocfail.report import html
+    from allocfail.urls import URL_VARIABLE, base_url
+
+    if documents:
+        served = kb_url or os.environ.get(URL_VARIABLE)
+        sys.stdout.buffer.write(html.standalone(documents, base_url(kb_url) if served else None))
+    if found > len(documents):
+        click.echo(f"allocfail: the file shows the first {len(documents)} of {found} events", err=True)
 
 
 def _rendered(file: str, options: Options, form: str, *, explain: bool, workers: int | None) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -25,6 +25,9 @@ from allocfail.errors import InputError, NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rich.console import JustifyMethod
+    from rich.markdown import Markdown, MarkdownElement
+
     from allocfail.cluster.connection import Connection
 
 __all__ = ["command"]
@@ -35,6 +38,8 @@ _FORMAT = click.option(
     type=click.Choice(["text", "ndjson"]),
     help="Default: text on a terminal, else one JSON document a line.",
 )
+#: Hits that are printed: as documents, and for a person, who reads the first.
+_MOST_HITS, _FIRST_HITS = 20, 8
 _URL = click.option("--url", help=f"Where the pages are served [env {kb.URL_VARIABLE}; default {kb.DEFAULT_URL}].")
 
 
@@ -89,7 +94,7 @@ def list_(form: str | None, url: str | None) -> None:
 
 
 @command.command()
-@click.argument("id")
+@click.argument("id", metavar="ID[#SECTION]")
 @click.option(
     "--format",
     "form",
@@ -98,26 +103,49 @@ def list_(form: str | None, url: str | None) -> None:
 )
 @_URL
 def show(id: str, form: str | None, url: str | None) -> None:  # noqa: A002 - the argument's name on the command line
-    """Show the article ID.
+    """Show the article ID, or one section of it.
 
     \b
     Example:
       allocfail kb show zone-reclaim-mode | less
+      allocfail kb show zone-reclaim-mode#cannot-act
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
     base = kb.base_url(url)
-    item = kb.article(id)
+    identifier, _, anchor = id.partition("#")
+    item = kb.article(identifier)
     if form == "json":
         _print([kb.document(item, base)])
         return
-    text = kb.printable(f"# {item.title}\n\n{item.summary}\n\n{kb.absolute(item, base)}")
+    text = f"# {item.title}\n\n{item.summary}\n\n{item.body}"
+    if anchor:
+        text = f"# {item.title}\n\n{kb.section(item, anchor)}"
+    text = kb.printable(kb.absolute(item, text, base))
     if form == "markdown" or not _text(form):
         click.echo(text, nl=False)
         return
     from rich.console import Console
-    from rich.markdown import Markdown
 
     console = Console(markup=False, highlight=False, emoji=False)
-    console.print(Markdown(text, hyperlinks=console.is_terminal), width=min(console.width, 110))
+    console.print(_markdown(text, links=console.is_terminal), width=min(console.width, 110))
+
+
+def _markdown(text: str, *, links: bool) -> Markdown:
+    """Return Markdown for a terminal; a command that is longer than its cell goes on in the next line, not in dots."""
+    from rich.markdown import Markdown, TableDataElement
+
+    class Cell(TableDataElement):
+        def __init__(self, justify: JustifyMethod) -> None:
+            super().__init__(justify)
+            self.content.overflow = "fold"
+
+    class Folded(Markdown):
+        elements: ClassVar[dict[str, type[MarkdownElement]]] = {
+            **Markdown.elements,
+            "td_open": Cell,
+            "th_open": Cell,
+        }
+
+    return Folded(text, hyperlinks=links)
 
 
 @command.command()
@@ -125,29 +153,40 @@ def show(id: str, form: str | None, url: str | None) -> None:  # noqa: A002 - th
 @_FORMAT
 @_URL
 def search(words: tuple[str, ...], form: str | None, url: str | None) -> None:
-    """Find the articles that hold WORDS, best first; exit 1 where none does.
+    """Find the sections that answer WORDS, best first; exit 1 where no word is known.
+
+    A word may be misspelt or half written, and no section need hold all of them.
 
     \b
     Example:
       allocfail kb search order:1 GFP_ATOMIC
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    from allocfail.articles.search import engine
+
     base = kb.base_url(url)
-    hits = kb.search(words)
+    hits = engine().search(words)[:_MOST_HITS]
     if not hits:
         raise NotFoundError(f"no article holds {kb.printable(' '.join(words))}")
-    if _text(form):
-        _entries((hit.article, hit.article.summary, kb.article_url(base, hit.article.id, hit.anchor)) for hit in hits)
-    else:
+    if not _text(form):
         _print(
             {
-                "id": hit.article.id,
-                "title": hit.article.title,
-                "summary": hit.article.summary,
+                "id": hit.part.article,
+                "title": hit.part.title,
+                "section": hit.part.heading,
+                "snippet": "".join(piece for piece, _ in hit.snippet),
                 "score": hit.score,
-                "url": kb.article_url(base, hit.article.id, hit.anchor),
+                "url": kb.article_url(base, hit.part.article, hit.part.anchor),
             }
             for hit in hits
         )
+        return
+    for number, hit in enumerate(hits[:_FIRST_HITS]):
+        if number:
+            click.echo()
+        anchor = f"#{hit.part.anchor}" if hit.part.anchor else ""
+        click.echo(f"{click.style(hit.part.article + anchor, bold=True)}  {hit.part.heading}")
+        click.echo("  " + "".join(click.style(piece, bold=marked) for piece, marked in hit.snippet))
+        click.echo(f"  {click.style(kb.article_url(base, hit.part.article, hit.part.anchor), dim=True)}")
 
 
 @command.command()
@@ -178,17 +217,31 @@ def build(folder: Path) -> None:
 @command.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
-def serve(host: str, port: int) -> None:
-    """Serve the articles until interrupted.
+@click.option(
+    "--allow-host",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="A host name that clients may use for this server, beside localhost and addresses; may be given again.",
+)
+def serve(host: str, port: int, names: tuple[str, ...]) -> None:
+    """Serve the articles, and pages that decode a log, a mask or a setting, until interrupted.
 
     \b
     Example:
       allocfail kb serve --port 8765
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
-    from allocfail.articles import site
+    from allocfail.articles.serve import Server
+    from allocfail.report import pages
 
-    with site.Server(host, port) as server:
-        click.echo(f"serving {len(server.site)} pages on {server.url} (Ctrl-C ends)", err=True)
+    with Server(host, port, made=pages.made(), names=names) as server:
+        if server.open_to_others:
+            click.echo(
+                "every machine that reaches this one can read the articles and have logs decoded here: there is no "
+                "password, and what they send is not encrypted on its way",
+                err=True,
+            )
+        click.echo(f"serving {len(server)} pages on {server.url} (Ctrl-C ends)", err=True)
         server.serve_forever()
 
 

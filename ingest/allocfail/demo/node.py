@@ -398,12 +398,13 @@ def _run(arguments: argparse.Namespace) -> None:
 def _serve_articles() -> str:
     """Serve the knowledge base from a thread, where documents say it is unless that port is taken; return its URL."""
     from allocfail.articles import articles as kb  # noqa: PLC0415 - only for the demo
-    from allocfail.articles import site  # noqa: PLC0415 - only for the demo
+    from allocfail.articles.serve import Server  # noqa: PLC0415 - only for the demo
+    from allocfail.report import pages  # noqa: PLC0415 - only for the demo
 
     try:
-        server = site.Server("127.0.0.1", urlsplit(kb.DEFAULT_URL).port or 0)
+        server = Server("127.0.0.1", urlsplit(kb.DEFAULT_URL).port or 0, made=pages.made())
     except AllocfailError:
-        server = site.Server("127.0.0.1", 0)
+        server = Server("127.0.0.1", 0, made=pages.made())
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.url
 
