@@ -13,7 +13,7 @@ from allocfail.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["CHUNK", "WINDOW_LIMIT", "open_input"]
+__all__ = ["CHUNK", "WINDOW_LIMIT", "is_packed", "open_input"]
 
 #: Bytes a chunk holds at most.
 CHUNK = 1 << 18
@@ -70,6 +70,11 @@ def _opened(name: str, file: BinaryIO) -> Iterator[bytes]:
     if head.startswith(_ZSTD) or _skippable(head):
         return _zstd(source)
     return source.chunks()
+
+
+def is_packed(head: bytes) -> bool:
+    """Whether an input that begins with these bytes, six or more of them, is gzip, xz or zstd."""
+    return head.startswith((_GZIP, _XZ, _ZSTD)) or _skippable(head)
 
 
 def _skippable(head: bytes) -> bool:
