@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "Place", "Stretch", "arrange", "dumps_alone", "is_kernels", "may_begin", "read", "streams"]
 
+#: Where a field may stand: an object, and a path in it to put in front.
+_Roots = list[tuple[dict[str, Any], str]]
+
 #: Lines of one boot have the same difference of wall time and printk time, give or take this many seconds: a reader may
 #: fall behind.
 _BOOT_APART = 60.0
@@ -84,6 +87,8 @@ class _Key(NamedTuple):
     path: str
     beside: str | None
     within: str | None
+    digits: int
+    """Digits of a second's fraction that count."""
 
 
 class _Known(NamedTuple):
@@ -103,7 +108,7 @@ def _known() -> _Known:
     wording = facts.load()["wording"]
     return _Known(
         tuple(
-            (rank, tuple(_Key(key["path"], key.get("with"), key.get("within")) for key in keys))
+            (rank, tuple(_Key(key["path"], key.get("with"), key.get("within"), key.get("digits", 9)) for key in keys))
             for rank, keys in known["order"].items()
         ),
         tuple(known["boot"]),
@@ -144,13 +149,10 @@ def read(place: Place, source: Mapping[str, Any]) -> Line:
     return line
 
 
-def _roots(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the objects in which a field may stand: the document, and those that hold a whole journal's entry."""
-    roots = [document]
-    for path in _known().below:
-        inner = at(document, path)
-        if isinstance(inner, dict):
-            roots.append(inner)
+def _roots(document: dict[str, Any]) -> _Roots:
+    """Return where a field may stand: the document, and what holds a whole journal's entry, as object and path."""
+    roots = [(document, "")]
+    roots += [(document, f"{path}.") for path in _known().below if path.partition(".")[0] in document]
     for name in ("body", "Body"):
         text = document.get(name)
         if isinstance(text, str) and text.startswith("{"):
@@ -159,21 +161,21 @@ def _roots(document: dict[str, Any]) -> list[dict[str, Any]]:
             except (ValueError, RecursionError):
                 continue
             if isinstance(inner, dict):
-                roots.append(inner)
+                roots.append((inner, ""))
     return roots
 
 
-def _first(roots: list[dict[str, Any]], paths: Iterable[str]) -> str | None:
+def _first(roots: _Roots, paths: Iterable[str]) -> str | None:
     """Return the first value of any of the paths, as text."""
     for path in paths:
-        for root in roots:
-            value = at(root, path)
+        for root, below in roots:
+            value = at(root, below + path)
             if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
                 return str(value)
     return None
 
 
-def _keys(roots: list[dict[str, Any]], record: Record, document: dict[str, Any]) -> dict[str, Any]:
+def _keys(roots: _Roots, record: Record, document: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for rank, keys in _known().order:
         for key in keys:
@@ -181,6 +183,8 @@ def _keys(roots: list[dict[str, Any]], record: Record, document: dict[str, Any])
             if value is None or (key.beside is not None and _first(roots, (key.beside,)) is None):
                 continue
             made = _MAKE[rank](value)
+            if rank == "clock" and made is not None:
+                made -= made % 10 ** (9 - key.digits)
             if made is not None:
                 found[rank] = made
                 if key.within is not None:
@@ -192,7 +196,8 @@ def _keys(roots: list[dict[str, Any]], record: Record, document: dict[str, Any])
         found["kmsg"] = int(m[1])
     if record.uptime is not None and (micros := _micros(record.uptime)) is not None:
         found["printk"] = micros
-    printed = _nanos(record.time) if record.time is not None else None
+    own = record.origin is None or record.time != record.origin.time
+    printed = _nanos(record.time) if record.time is not None and own else None
     if printed is not None and printed[1] > 3:
         # The line's own time, finer than an index keeps it, is worth more than the reader's.
         found["clock"] = printed[0]
@@ -338,7 +343,9 @@ def arrange(group: list[Line]) -> list[Stretch]:
     if not lines:
         return []
     ranks = _common(lines)
-    generation = _generations(lines) if "offset" in ranks else {}
+    generation = (_generations(lines) if "offset" in ranks else None) or {}
+    if not generation and "offset" in ranks:
+        ranks.remove("offset")
     keyed = [
         (
             tuple((generation[id(line)], line.keys[rank]) if rank == "offset" else line.keys[rank] for rank in ranks),
@@ -371,23 +378,27 @@ def _common(lines: list[Line]) -> list[str]:
     return ranks
 
 
-def _generations(lines: list[Line]) -> dict[int, int]:
-    """Return for each line the number of its file, of those that a name stood for, in the order of writing."""
-    known = _known()
+def _generations(lines: list[Line]) -> dict[int, int] | None:
+    """Return for each line the number of its file, of those that a name stood for, in the order of writing.
+
+    None where the file was rotated, or cut, and the documents do not say which of the two a line was in.
+    """
     files: dict[str, list[Line]] = {}
     for line in lines:
-        files.setdefault(_first([line.source], known.file_identity) or "", []).append(line)
-    if len(files) > 1:
-        firsts = sorted(files, key=lambda name: min(_moment(line) for line in files[name]))
-        return {id(line): number for number, name in enumerate(firsts) for line in files[name]}
-    number, before = 0, None
-    found: dict[int, int] = {}
-    for line in sorted(lines, key=lambda line: (_moment(line), line.keys["offset"])):
-        if before is not None and line.keys["offset"] < before.keys["offset"] and _moment(line) > _moment(before):
-            number += 1  # it was rotated, or cut, and begins anew
-        found[id(line)] = number
-        before = line
-    return found
+        files.setdefault(_first([(line.source, "")], _known().file_identity) or "", []).append(line)
+    # At one and the same time the file that is written further is the older one.
+    firsts = sorted(
+        files,
+        key=lambda name: (
+            min(_moment(line) for line in files[name]),
+            -min(line.keys["offset"] for line in files[name]),
+        ),
+    )
+    if len(files) == 1:
+        for before, line in pairwise(sorted(lines, key=lambda line: (_moment(line), line.keys["offset"]))):
+            if line.keys["offset"] < before.keys["offset"] and _moment(line) > _moment(before):
+                return None
+    return {id(line): number for number, name in enumerate(firsts) for line in files[name]}
 
 
 def _moment(line: Line) -> tuple[int, float]:
