@@ -225,7 +225,6 @@ class Reader:
         *,
         part: tuple[int, int] | None = None,
         most: int | None = None,
-        size: int = PAGE,
     ) -> Iterator[list[Hit]]:
         """Yield the documents that a query finds, page by page, in the order of ``sort``; ``part`` is one of a number.
 
@@ -235,7 +234,7 @@ class Reader:
         after: list[Any] | None = None
         seen = 0
         while most is None or seen < most:
-            found = self._page(query, sort, after, part, size if most is None else min(size, most - seen))
+            found = self._page(query, sort, after, part, PAGE if most is None else min(PAGE, most - seen))
             self._pace.take(len(found))
             with self._lock:
                 self.read += len(found)

@@ -222,7 +222,7 @@ class Sweep:
                     "to part them by: index them with a time, or sweep a part of them"
                 )
         seeds = [line for line in lines if carriers.may_begin(line) and not self._is_whole(line)]
-        self.counts.first_lines += len(seeds)
+        self.counts.first_lines += sum(bool(carriers.dumps_alone(seed)) for seed in seeds)
         self._settle(_Span(seeds, None, None), assemble(lines, self._options))
         self._acknowledge()
 
@@ -262,7 +262,7 @@ class Sweep:
         for seed in sorted(seeds, key=lambda line: line.seconds or 0.0):
             if self._is_whole(seed):
                 continue
-            self.counts.first_lines += 1
+            self.counts.first_lines += bool(carriers.dumps_alone(seed))
             if seed.seconds is None:
                 found.append(_Span([seed], None, None))
                 continue
