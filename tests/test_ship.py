@@ -18,6 +18,7 @@ from allocfail.cluster.retry import Patience
 from allocfail.cluster.ship import Item, Shipper
 from allocfail.errors import AllocfailError
 from clusters import ROOTS, WANTED, server
+from flaky import Flaky
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,48 +156,6 @@ def test_data_stream_takes_each_event_once_across_its_indices(
     cluster.request("POST", path(stream, "_rollover"))
     assert ship(cluster, events, stream) == {"indexed": 2, "completed": 0, "already": 3, "rejected": []}
     assert count(cluster, stream) == 6  # one was there before
-
-
-class Flaky:
-    """A server that refuses some requests, or some documents, and keeps the others."""
-
-    def __init__(self, product: str, *answers: Any) -> None:
-        self.product = product
-        self.answers = list(answers)
-        self.kept: dict[str, Any] = {}
-        self.requests = 0
-
-    def __call__(self, _: str, target: str, body: bytes) -> tuple[int, Any]:
-        if target == "/":
-            return 200, ROOTS[self.product]
-        if target.startswith("/x/_mget"):
-            ids = json.loads(body)["ids"]
-            found = [
-                {"_id": one, "_index": "x", "found": one in self.kept, "_source": self.kept.get(one)} for one in ids
-            ]
-            return 200, {"docs": found}
-        if target.startswith("/x/_mapping"):
-            return 200, {"x": {"mappings": {"allocfail.kind": {}}}}
-        if not target.startswith("/_bulk"):
-            return 200, {"indices": [{"name": "x"}], "aliases": [], "data_streams": []}
-        self.requests += 1
-        answer = self.answers.pop(0) if self.answers else 201
-        if isinstance(answer, tuple):
-            return answer
-        lines = [json.loads(line) for line in body.splitlines()]
-        items = []
-        for at, (action, source) in enumerate(zip(lines[::2], lines[1::2], strict=True)):
-            identifier = action["create"]["_id"]
-            status = answer(at) if callable(answer) else answer
-            if status == 201 and identifier in self.kept:
-                status = 409
-            item: dict[str, Any] = {"_id": identifier, "status": status}
-            if status == 201:
-                self.kept[identifier] = source
-            else:
-                item["error"] = {"type": "refused", "reason": "no"}
-            items.append({"create": item})
-        return 200, {"errors": True, "items": items}
 
 
 @pytest.mark.parametrize("product", ROOTS)
