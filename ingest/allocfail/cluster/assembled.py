@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from allocfail.cluster.identity import Identity, Numbers, identity
 from allocfail.cluster.lines import arrange, streams
 from allocfail.decoder.assembly import Assembler
-from allocfail.decoder.document import build
+from allocfail.decoder.event import decode
 from allocfail.decoder.fields import at
+from allocfail.decoder.said import read
+from allocfail.decoder.steps import describe
 from allocfail.decoder.untangle import Joiner
 
 if TYPE_CHECKING:
@@ -59,10 +61,10 @@ def _events(stretch: Stretch, numbers: Numbers, options: Options) -> Iterator[As
         for record, start in line.records:
             whole = joiner.feed(record._replace(offset=number), start, may_repeat=True)
             if whole is not None:
-                dumps += assembler.feed(whole)
+                dumps += assembler.feed(read(whole))
     last = joiner.close()
     if last is not None:
-        dumps += assembler.feed(last)
+        dumps += assembler.feed(read(last))
     dumps += assembler.close()
     for dump in dumps:
         yield _event(dump, stretch, numbers, options)
@@ -80,7 +82,7 @@ def _event(dump: Dump, stretch: Stretch, numbers: Numbers, options: Options) -> 
     release = at(header.source, "host.os.kernel")
     if options.kernel is None and isinstance(release, str) and release:
         options = replace(options, kernel=release)
-    document = build(dump, options)
+    document = describe(decode(dump, options), options)
     if stretch.doubtful and not document["allocfail"]["complete"]:
         document["allocfail"]["incomplete_reason"] = UNORDERED
     _place(document, header)

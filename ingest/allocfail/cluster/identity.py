@@ -13,7 +13,7 @@ import json
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from allocfail.decoder.untangle import read_text
+from allocfail.decoder.untangle import join_pieces, open_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -96,7 +96,8 @@ def words_of(document: Mapping[str, Any]) -> list[str]:
     original = (document.get("event") or {}).get("original")
     if not isinstance(original, str):
         return []
-    return [word for record in read_text(original) for word in record.text.split()]
+    records = join_pieces(open_text(original), may_repeat=" repeated " in original)
+    return [word for record in records for word in record.text.split()]
 
 
 def relation(known: Identity, ours: Sequence[str], theirs: Sequence[str]) -> Relation:

@@ -15,7 +15,7 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocfail import facts
-from allocfail.decoder import times
+from allocfail.decoder import said, times
 from allocfail.decoder.assembly import Assembler
 from allocfail.decoder.banner import parse_banner
 from allocfail.decoder.containers import open_json
@@ -23,7 +23,7 @@ from allocfail.decoder.fields import at
 from allocfail.decoder.header import parse_header
 from allocfail.decoder.memory import is_memory_line, starts_memory
 from allocfail.decoder.trace import is_failure_frame, parse_frames
-from allocfail.decoder.untangle import split_line
+from allocfail.decoder.untangle import Piece, split_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -128,7 +128,7 @@ def read(place: Place, source: Mapping[str, Any]) -> Line:
         opened = open_json(json.dumps(document))
     except (RecursionError, ValueError):
         opened = None
-    records = split_line(opened.text, 0, opened) if opened is not None else []
+    records = split_line(Piece(opened.text, 0, opened)) if opened is not None else []
     roots = _roots(document)
     known = _known()
     boot = _first(roots, known.boot)
@@ -287,7 +287,7 @@ def may_begin(line: Line) -> bool:
 def dumps_alone(line: Line) -> list[Dump]:
     """Return the dumps that a document makes by itself."""
     assembler = Assembler()
-    dumps = [dump for record, _ in line.records for dump in assembler.feed(record)]
+    dumps = [dump for record, _ in line.records for dump in assembler.feed(said.read(record))]
     return [*dumps, *assembler.close()]
 
 

@@ -12,9 +12,9 @@ from stringzilla import find
 
 from allocfail import facts
 from allocfail.decoder.assembly import Assembler
-from allocfail.decoder.document import build
+from allocfail.decoder.said import read
 from allocfail.decoder.untangle import Joiner, read_line
-from allocfail.logs.events import Decoder, Event
+from allocfail.logs.events import Decoder, Event, located
 from allocfail.logs.scan import LOOK_AHEAD, LOOK_BACK, LOOK_BACK_LINES, MARGIN, Needles
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ class _Growing:
             for record, start in read_line(line.decode("utf-8", "replace"), offset):
                 whole = self._joiner.feed(record, start, may_repeat=True)
                 if whole is not None:
-                    for dump in self._assembler.feed(whole):
-                        yield Event(dump.records[0].offset, build(dump, self._options), dump)
+                    for dump in self._assembler.feed(read(whole)):
+                        yield located(dump, self._options)
             offset += len(line) + 1
 
     def pause(self) -> Iterator[Event]:
@@ -74,8 +74,8 @@ class _Growing:
         last = self._joiner.close()
         self._joiner = Joiner()
         if last is not None:
-            for dump in self._assembler.feed(last):
-                yield Event(dump.records[0].offset, build(dump, self._options), dump)
+            for dump in self._assembler.feed(read(last)):
+                yield located(dump, self._options)
 
 
 class Feed:
