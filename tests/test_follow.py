@@ -154,6 +154,21 @@ def test_reading_goes_on_where_another_run_was(tmp_path: Path) -> None:
     assert read_all(again) == b"four\n"
 
 
+def test_a_file_that_is_rotated_twice_while_nobody_looks(tmp_path: Path) -> None:
+    log = tmp_path / "kern.log"
+    log.write_bytes(b"one\n")
+    tail = Tail(log)
+    read_all(tail)
+    parts, offset = tail.parts, tail.offset
+    for number, text in enumerate((b"two\n", b"three\n", b"four\n")):
+        log.rename(tmp_path / f"kern.log.{number}")
+        log.write_bytes(text)
+        os.utime(log, ns=(0, time.time_ns() + 1_000_000 * (number + 1)))
+    (tmp_path / "kern.log.gz").write_bytes(b"\x1f\x8b\x08\x00")
+    (tmp_path / "kern.logs").write_bytes(b"another\n")
+    assert read_all(Tail(log, parts=parts, offset=offset)) == b"two\nthree\nfour\n"
+
+
 def test_what_cannot_be_followed_is_one_line(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="is no file"):
@@ -434,7 +449,7 @@ def test_killed_at_random_while_a_log_grows(cluster: Engine, tmp_path: Path) -> 
                 file.write(data[:cut])
                 file.flush()
                 time.sleep(chance.uniform(0, 0.02))
-                if chance.random() < 0.1:
+                if chance.random() < 0.1 and (tmp_path / "state").exists():
                     log.rename(log.with_name(f"kern.log.{written}"))
                     log.write_bytes(data[cut:])
                 else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import select
 import stat
 from dataclasses import dataclass
@@ -104,7 +105,8 @@ class Tail:
         self.lost = False
         """The file that was read last is gone, and with it what was written to it since."""
         self._fd = -1
-        self._later: list[Part] = []
+        self._written = 0
+        """When the file that was read last was written to last, in nanoseconds."""
         if parts:
             self._resume(parts, offset)
 
@@ -166,8 +168,8 @@ class Tail:
             # Whoever writes may have gone on with the old file until a moment ago.
             data = os.pread(self._fd, CHUNK, self.file_offset)
             if not data:
-                os.close(self._fd)
-                self._fd = -1
+                self._written = os.fstat(self._fd).st_mtime_ns
+                self.close()
                 if self._begin():
                     data = os.pread(self._fd, CHUNK, 0)
         self.offset += len(data)
@@ -175,8 +177,8 @@ class Tail:
         return data
 
     def _begin(self) -> bool:
-        """Open the file that the name stands for now."""
-        fd = _open(self.path)
+        """Open the file that comes next: the one that the name stands for, unless that has been rotated more often."""
+        fd = _open(self._next())
         if fd < 0:
             return False
         status = os.fstat(fd)
@@ -184,6 +186,19 @@ class Tail:
         self.parts.append(Part(status.st_dev, status.st_ino, _head(fd), self.offset, str(self.path)))
         del self.parts[:-8]
         return True
+
+    def _next(self) -> Path:
+        """Return the oldest file of a rotation that was written after the last one that was read."""
+        found: list[tuple[int, Path]] = []
+        for path in _siblings(self.path) if self.parts else []:
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            known = self.knows(status.st_dev, status.st_ino)
+            if not known and status.st_mtime_ns >= self._written and status.st_size and not is_compressed(path):
+                found.append((status.st_mtime_ns, path))
+        return min(found)[1] if found else self.path
 
     def _see_cut(self) -> None:
         """Begin the file anew where it has been cut (``copytruncate``), even if it has grown again since."""
@@ -212,11 +227,18 @@ class Tail:
             self._fd = -1
 
 
+#: What rotation puts behind a file's name: a number or a date.
+_ROTATED = re.compile(r"[.-][0-9][0-9.-]*").fullmatch
+
+
 def _siblings(path: Path) -> list[Path]:
+    """Return a file and those that it has been rotated to."""
+    name = path.name
     try:
-        return [other for other in path.parent.iterdir() if other.name.startswith(path.name)]
+        others = [other for other in path.parent.iterdir() if other.name.startswith(name)]
     except OSError:
         return []
+    return [other for other in others if other.name == name or _ROTATED(other.name.removeprefix(name))]
 
 
 def _open(path: Path) -> int:
