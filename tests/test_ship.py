@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from allocfail.cluster.engine import Engine, EngineError, connect, connection, path
+from allocfail.cluster.identity import Identity, Numbers, Relation, event_id, relation
 from allocfail.cluster.install import install
-from allocfail.cluster.ship import Shipper, event_id
+from allocfail.cluster.retry import Patience
+from allocfail.cluster.ship import Item, Shipper
 from allocfail.errors import AllocfailError
 from clusters import ROOTS, WANTED, server
+from flaky import Flaky
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,10 +42,18 @@ def event(number: int = 0, **more: Any) -> dict[str, Any]:
     }
 
 
+def item(document: dict[str, Any]) -> Item:
+    original = document["event"]["original"]
+    stamp = str(document.get("@timestamp", ""))[5:19]
+    return Item(Identity("web1", "", stamp, original.split("\n")[0]), document, f"-: {original[-9:]}")
+
+
 def ship(cluster: Engine, events: list[dict[str, Any]], target: str = "allocfail-events", **how: Any) -> dict[str, Any]:
-    shipper = Shipper(cluster, target, sleep=lambda _: None, **how)
-    done = shipper.send((100 * at, document) for at, document in enumerate(events))
-    return {"indexed": done.indexed, "already": done.already, "rejected": done.rejected}
+    said: list[str] = []
+    shipper = Shipper(cluster, target, patience=Patience(sleep=lambda _: None), say=said.append, **how)
+    done = shipper.send(item(document) for document in events)
+    assert done.rejected == len(said)
+    return {"indexed": done.indexed, "completed": done.completed, "already": done.already, "rejected": said}
 
 
 def count(cluster: Engine, target: str) -> int:
@@ -50,28 +61,51 @@ def count(cluster: Engine, target: str) -> int:
     return int(cluster.request("GET", path(target, "_count"))["count"])
 
 
-def test_the_id_is_the_events_own() -> None:
-    first = event_id(event(1), 10)
-    assert first == event_id(json.loads(json.dumps(event(1, log={"file": {"path": "/elsewhere"}}))), 10)
+def test_the_id_is_of_what_happened_and_not_of_where_it_was_read() -> None:
+    known = Identity("web1", "", "4711.123456", "a: page allocation failure: order:1")
+    first = event_id(known, 0)
     assert re.fullmatch("[0-9a-f]{40}", first)
     others = [
-        event_id(event(1), 11),
-        event_id(event(2), 10),
-        event_id(event(1, host={"hostname": "web2"}), 10),
-        event_id(event(1) | {"@timestamp": "2026-01-03T03:04:01.000Z"}, 10),
+        event_id(known, 1),
+        event_id(known._replace(host="web2"), 0),
+        event_id(known._replace(boot="5f1c"), 0),
+        event_id(known._replace(moment="4711.123457"), 0),
+        event_id(known._replace(first="b: page allocation failure: order:1"), 0),
     ]
-    assert len({first, *others}) == 5
-    # The year is a guess that a copied file's date moves, and a time of ingest is another one each time.
-    assert first == event_id(event(1) | {"@timestamp": "2025-01-02T03:04:01.000Z"}, 10)
-    untimed = {key: value for key, value in event(1).items() if key != "@timestamp"} | {"allocfail": {"kind": "x"}}
-    assert event_id(untimed, 1) == event_id(untimed | {"@timestamp": "2026-01-01T00:00:00Z"}, 1)
+    assert len({first, *others}) == 6
+
+
+def test_what_happened_twice_in_one_log_is_numbered() -> None:
+    one, two = (Identity("web1", "", moment, "x") for moment in ("01-02T03:04:05", "01-02T03:04:06"))
+    numbers = Numbers()
+    assert [numbers.take(known) for known in (one, one, two, one)] == [0, 1, 0, 2]
+    assert [Numbers(numbers.last(8)).take(known) for known in (one, two)] == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("moment", "ours", "theirs", "expected"),
+    [
+        ("4711.123456", "a b c", "a b", Relation.MORE),
+        ("4711.123456", "a b", "a b c", Relation.SAME),
+        ("4711.123456", "a x", "a b", Relation.SAME),
+        ("0.000000", "a x", "a b", Relation.OTHER),
+        ("01-02T03:04:05", "a b c", "a b", Relation.MORE),
+        ("01-02T03:04:05", "a b c", "a c", Relation.MORE),
+        ("01-02T03:04:05", "a", "a b", Relation.SAME),
+        ("01-02T03:04:05", "a b", "a b", Relation.SAME),
+        ("01-02T03:04:05", "a x", "a b", Relation.OTHER),
+        ("", "a x", "a b", Relation.OTHER),
+    ],
+)
+def test_two_events_of_one_name(moment: str, ours: str, theirs: str, expected: Relation) -> None:
+    assert relation(Identity("h", "", moment, "a"), ours.split(), theirs.split()) is expected
 
 
 def test_shipping_again_adds_what_is_missing(cluster: Engine) -> None:
     list(install(cluster, WANTED))
     events = [event(number) for number in range(1203)]
-    assert ship(cluster, events[:700]) == {"indexed": 700, "already": 0, "rejected": []}
-    assert ship(cluster, events) == {"indexed": 503, "already": 700, "rejected": []}
+    assert ship(cluster, events[:700]) == {"indexed": 700, "completed": 0, "already": 0, "rejected": []}
+    assert ship(cluster, events) == {"indexed": 503, "completed": 0, "already": 700, "rejected": []}
     assert count(cluster, "allocfail-events") == 1203
 
 
@@ -92,7 +126,7 @@ def test_a_rejected_document_is_named_and_the_others_are_indexed(cluster: Engine
     result = ship(cluster, [event(1), event(2, **{"@timestamp": "yesterday"}), event(3, message="lone \ud800 half")])
     assert result["indexed"] == 2
     (line,) = result["rejected"]
-    assert re.match(r"-: the event at byte 100 \([0-9a-f]{40}\) was rejected: .*yesterday", line)
+    assert re.match(r"-: failure 2 \([0-9a-f]{40}\) was rejected: .*yesterday", line)
     assert line.isprintable()
 
 
@@ -107,55 +141,48 @@ def test_data_stream_takes_each_event_once_across_its_indices(
     stream: str,
 ) -> None:
     events = [event(number) for number in range(5)]
+    with pytest.raises(AllocfailError, match="no mapping for the fields of an event"):
+        ship(cluster, events[:3], stream)
+    mapping = {"properties": {"allocfail": {"properties": {"kind": {"type": "keyword"}}}}}
+    cluster.request("PUT", path(stream, "_mapping"), mapping)
+    template = cluster.request("GET", path("_index_template", stream))["index_templates"][0]["index_template"]
+    template["template"]["mappings"] = mapping
+    cluster.request(
+        "PUT",
+        path("_index_template", stream),
+        {key: template[key] for key in ("index_patterns", "priority", "data_stream", "template")},
+    )
     assert ship(cluster, events[:3], stream)["indexed"] == 3
     cluster.request("POST", path(stream, "_rollover"))
-    assert ship(cluster, events, stream) == {"indexed": 2, "already": 3, "rejected": []}
+    assert ship(cluster, events, stream) == {"indexed": 2, "completed": 0, "already": 3, "rejected": []}
     assert count(cluster, stream) == 6  # one was there before
-
-
-class Flaky:
-    """A server that refuses some requests, or some documents, and keeps the others."""
-
-    def __init__(self, product: str, *answers: Any) -> None:
-        self.product = product
-        self.answers = list(answers)
-        self.kept: dict[str, Any] = {}
-        self.requests = 0
-
-    def __call__(self, _: str, target: str, body: bytes) -> tuple[int, Any]:
-        if target == "/":
-            return 200, ROOTS[self.product]
-        if not target.startswith("/_bulk"):
-            return 200, {"indices": [{"name": "x"}], "aliases": [], "data_streams": []}
-        self.requests += 1
-        answer = self.answers.pop(0) if self.answers else 201
-        if isinstance(answer, tuple):
-            return answer
-        lines = [json.loads(line) for line in body.splitlines()]
-        items = []
-        for at, (action, source) in enumerate(zip(lines[::2], lines[1::2], strict=True)):
-            identifier = action["create"]["_id"]
-            status = answer(at) if callable(answer) else answer
-            if status == 201 and identifier in self.kept:
-                status = 409
-            item: dict[str, Any] = {"_id": identifier, "status": status}
-            if status == 201:
-                self.kept[identifier] = source
-            else:
-                item["error"] = {"type": "refused", "reason": "no"}
-            items.append({"create": item})
-        return 200, {"errors": True, "items": items}
 
 
 @pytest.mark.parametrize("product", ROOTS)
 @pytest.mark.parametrize(
-    "passing", [(429, {}), (502, b"<html>"), (503, {"error": {"reason": "no master"}}), (504, b"")]
+    "passing",
+    [
+        (408, {}),
+        (429, {}),
+        (500, {"error": {"type": "es_rejected_execution_exception", "reason": "full"}}),
+        (502, b"<html>"),
+        (503, {"error": {"reason": "no master"}}),
+        (504, b""),
+        (520, b"<html>"),
+        (200, b"<html><body>Please log in</body></html>"),
+        (200, {}),
+        (200, {"took": 1, "errors": False}),
+        (200, {"items": []}),
+        (200, b'{"took":1,"items":[{"create":{"_id"'),
+        (200, b""),
+        (200, []),
+    ],
 )
 def test_a_passing_refusal_is_tried_again(product: str, passing: tuple[int, Any]) -> None:
-    flaky = Flaky(product, passing, lambda at: 429 if at % 2 else 201, passing, 503)
+    flaky = Flaky(product, passing, lambda at: (429, 500)[at % 2] if at % 3 else 201, passing, 503)
     with server(flaky) as url, connect(connection(url)) as cluster:
         result = ship(cluster, [event(number) for number in range(10)], "x")
-    assert result == {"indexed": 10, "already": 0, "rejected": []}
+    assert result == {"indexed": 10, "completed": 0, "already": 0, "rejected": []}
     assert (len(flaky.kept), flaky.requests) == (10, 5)
 
 
@@ -172,7 +199,7 @@ def test_an_answer_that_was_lost_makes_no_duplicate(product: str) -> None:
         return result
 
     with server(answer) as url, connect(connection(url)) as cluster:
-        assert ship(cluster, [event(1), event(2)], "x") == {"indexed": 0, "already": 2, "rejected": []}
+        assert ship(cluster, [event(1), event(2)], "x") == {"indexed": 0, "completed": 0, "already": 2, "rejected": []}
     assert len(flaky.kept) == 2
 
 
@@ -181,10 +208,13 @@ def test_trying_again_is_bounded(product: str) -> None:
     pauses: list[float] = []
     flaky = Flaky(product, *[503] * 50)
     with server(flaky) as url, connect(connection(url)) as cluster:
-        shipper = Shipper(cluster, "x", retries=4, pause=1.0, longest_pause=3.0, sleep=pauses.append)
-        with pytest.raises(EngineError, match="2 events are not indexed: ship the log again"):
-            shipper.send([(0, event(1)), (1, event(2))])
+        said: list[str] = []
+        patience = Patience(retries=4, pause=1.0, longest_pause=3.0, sleep=pauses.append, say=said.append)
+        shipper = Shipper(cluster, "x", patience=patience)
+        with pytest.raises(EngineError, match="2 events are not indexed: run the command again"):
+            shipper.send([item(event(1)), item(event(2))])
     assert pauses == [1.0, 2.0, 3.0, 3.0]
+    assert [line.rpartition("; ")[2] for line in said] == [f"trying again in {n} s" for n in (1, 2, 3, 3)]
     assert flaky.requests == 5
 
 
@@ -224,11 +254,11 @@ def test_the_command(cluster: Engine, tmp_path: Path) -> None:
     list(install(cluster, WANTED))
     first = run("ship", str(log), "--url", url)
     assert (first.returncode, first.stderr) == (0, b"")
-    assert json.loads(first.stdout) == {"indexed": 2, "already_there": 0, "rejected": 0}
+    assert json.loads(first.stdout) == {"indexed": 2, "completed": 0, "already_there": 0, "rejected": 0}
     again = run("ship", str(packed), "--url", url)
-    assert json.loads(again.stdout) == {"indexed": 0, "already_there": 2, "rejected": 0}
+    assert json.loads(again.stdout) == {"indexed": 0, "completed": 0, "already_there": 2, "rejected": 0}
     piped = run("ship", "-", "--url", url, stdin=LOG.encode())
-    assert json.loads(piped.stdout) == {"indexed": 0, "already_there": 2, "rejected": 0}
+    assert json.loads(piped.stdout) == {"indexed": 0, "completed": 0, "already_there": 2, "rejected": 0}
     assert count(cluster, "allocfail-events") == 2
     query = {
         "query": {"term": {"allocfail.fingerprint.header.text": "af1|page_allocation_failure|order=1|comm=swapper"}}

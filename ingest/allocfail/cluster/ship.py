@@ -1,4 +1,4 @@
-"""Decoded events into an index or data stream: nothing lost, nothing twice.
+"""Decoded events into an index or data stream: nothing lost, nothing twice, and what was cut is completed.
 
 Both clients' bulk helpers send the requests; what is retried, how often and how long in between is decided here, so
 that both products are treated alike.
@@ -6,40 +6,56 @@ that both products are treated alike.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from allocfail.cluster.engine import BulkResult, Engine, EngineError, UnreachableError, path
+from allocfail.cluster.engine import BulkResult, EngineError, path
+from allocfail.cluster.identity import Identity, Relation, event_id, relation, words_of
+from allocfail.cluster.retry import Patience, answer, bulk, is_passing, passes
 from allocfail.errors import AllocfailError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["Shipped", "Shipper", "event_id"]
+    from allocfail.cluster.engine import Engine
 
-#: Too busy, or a proxy between has lost its server: passes by itself.
-_PASSING = frozenset({429, 502, 503, 504})
+__all__ = ["Item", "Shipped", "Shipper"]
+
 #: Documents and bytes of one bulk request; the manuals of both products advise a few megabytes.
 _CHUNK_DOCUMENTS = 500
 _CHUNK_BYTES = 5_000_000
+#: Events of one name and time that are told apart by their lines; above this they are taken for the same.
+_MOST_NUMBERS = 1_000
+
+#: Error types that concern the whole index: asking again for every document would say the same.
+_WHOLE = {
+    "index_closed_exception": "the index is closed: open it, and run the command again",
+    "index_not_found_exception": "the index is not there, and may not be created",
+}
 
 
-def event_id(document: Mapping[str, Any], offset: int) -> str:
-    """Return the ``_id`` of an event: 40 hex digits, the same whenever and from wherever the same log is shipped.
+@dataclass(eq=False)
+class Item:
+    """An event on its way."""
 
-    ``offset`` is the byte offset of the event's first line in the uncompressed log. Made of host, time, offset and
-    the original text; not of the file's name, nor of the time's year, which is a guess where the log prints none.
-    """
-    host = (document.get("host") or {}).get("hostname") or ""
-    logged = (document.get("allocfail") or {}).get("time_source") == "log"
-    day_and_time = str(document.get("@timestamp", ""))[4:] if logged else ""
-    original = (document.get("event") or {}).get("original") or ""
-    text = json.dumps([host, day_and_time, offset, original], ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
+    known: Identity
+    document: dict[str, Any]
+    place: str
+    """Where it is from, for messages."""
+    outcome: str = ""
+    """``indexed``, ``completed``, ``already`` or ``rejected``, once it is known."""
+    number: int = 0
+    """How many events of the same identity come before it; another one where the target has other events."""
+    size: int = 0
+    index: str = ""
+    """The index that holds it, where that is not the target itself."""
+
+    @property
+    def id(self) -> str:
+        """Its ``_id``."""
+        return event_id(self.known, self.number)
 
 
 @dataclass
@@ -47,9 +63,20 @@ class Shipped:
     """What became of the events."""
 
     indexed: int = 0
+    completed: int = 0
+    """Were there with fewer lines."""
     already: int = 0
-    rejected: list[str] = field(default_factory=list)
-    """A line for each document that the cluster will never take, with its place in the log and the reason."""
+    rejected: int = 0
+
+
+@dataclass(frozen=True)
+class _There:
+    """An event that the target holds."""
+
+    index: str
+    seq_no: int
+    primary_term: int
+    words: list[str]
 
 
 class Shipper:
@@ -60,154 +87,293 @@ class Shipper:
         engine: Engine,
         target: str,
         *,
-        retries: int = 8,
-        pause: float = 1.0,
-        longest_pause: float = 30.0,
-        sleep: Callable[[float], None] = time.sleep,
+        patience: Patience | None = None,
+        say: Callable[[str], object] = lambda _: None,
+        reject: Callable[[Item, BulkResult], object] = lambda *_: None,
     ) -> None:
-        """Take where events go, how often a refused request is sent again and the first pause between, in seconds.
+        """Take where events go, how long a busy cluster is waited for, and who is told what was refused, at once.
 
-        Each pause is twice the one before, up to ``longest_pause``. Raises :class:`AllocfailError` when ``target`` is
-        not there and no template says what its fields are: guessed types could not be repaired later.
+        Raises :class:`AllocfailError` where ``target`` has no mapping for events, and where it is not there and no
+        template would give it one: guessed types could not be repaired later.
         """
         self.done = Shipped()
+        self.target = target
         self._engine = engine
-        self._target = target
-        self._retries = retries
-        self._pause = pause
-        self._longest_pause = longest_pause
-        self._sleep = sleep
-        self._ask_first = self._look_up()
+        self._patience = patience or Patience()
+        self._say = say
+        self._reject = reject
+        self._held: list[Item] = []
+        self._bytes = 0
+        self._may_read = True
+        self._spread = self._patience.insist(self._look_up)
+
+    @property
+    def held(self) -> int:
+        """Events that have not been sent yet."""
+        return len(self._held)
 
     def _look_up(self) -> bool:
         """Return whether an id is only unique within a part of the target: it is a data stream, or spans indices."""
-        engine, target = self._engine, self._target
-        answer = engine.request("GET", path("_resolve", "index", target), missing_ok=True) or {}
-        if answer.get("data_streams"):
-            engine.request("POST", path(target, "_refresh"))
-            return True
-        if answer.get("aliases"):
-            engine.request("POST", path(target, "_refresh"))
-            return True
-        if not answer.get("indices"):
+        engine, target = self._engine, self.target
+        found = answer(engine, "GET", path("_resolve", "index", target), missing_ok=True) or {}
+        if not any(found.get(kind) for kind in ("indices", "aliases", "data_streams")):
             self._need_template()
-        return False
+            return False
+        closed = any("closed" in item.get("attributes", ()) for item in found.get("indices", []))
+        if closed:
+            raise EngineError(f"{engine.where.url}: {target}: {_WHOLE['index_closed_exception']}")
+        self._need_mapping()
+        spread = bool(found.get("data_streams") or found.get("aliases"))
+        if spread:
+            answer(engine, "POST", path(target, "_refresh"))
+        return spread
 
-    def _need_template(self) -> None:
+    def _need_mapping(self) -> None:
         try:
-            answer = self._engine.request("POST", path("_index_template", "_simulate_index", self._target))
+            found = answer(self._engine, "GET", path(self.target, "_mapping", "field", "allocfail.kind"))
         except EngineError as error:
             if error.status == 403:  # whoever may only write cannot ask; whoever installed could
                 return
             raise
-        properties = ((answer or {}).get("template") or {}).get("mappings", {}).get("properties", {})
+        if any(not index.get("mappings") for index in found.values()):
+            raise AllocfailError(
+                f"{self.target} has no mapping for the fields of an event: run `allocfail install` for it first "
+                "(with --index-name or --data-stream for a new one, with --index for one of yours)"
+            )
+
+    def _need_template(self) -> None:
+        try:
+            found = answer(self._engine, "POST", path("_index_template", "_simulate_index", self.target))
+        except EngineError as error:
+            if error.status == 403:  # as above
+                return
+            raise
+        properties = (found.get("template") or {}).get("mappings", {}).get("properties", {})
         if "allocfail" not in properties:
             raise AllocfailError(
-                f"{self._target} does not exist and no index template maps its fields: run `allocfail install` first "
+                f"{self.target} does not exist and no index template maps its fields: run `allocfail install` first "
                 "(with --index-name or --data-stream for a name of your own)"
             )
 
-    def send(self, events: Iterable[tuple[int, Mapping[str, Any]]], name: str = "-") -> Shipped:
-        """Send the events of one log, each with its byte offset; ``name`` is the log's, for messages.
+    def put(self, item: Item) -> bool:
+        """Take an event, and send what is held where that is enough for a request; return whether it was sent.
 
-        Returns the running totals. Raises :class:`EngineError` when the cluster cannot be reached, lets nobody write,
-        or stays busy through all retries; what was sent until then is in the totals, and sending the log again adds
-        the rest.
+        Raises :class:`EngineError` when the cluster lets nobody write, or stays busy for longer than one waits.
         """
-        for chunk in _chunks(self._actions(events)):
-            self._send_chunk(chunk, name)
+        self._finish(item)
+        sent = False
+        if self._held and (len(self._held) >= _CHUNK_DOCUMENTS or self._bytes + item.size > _CHUNK_BYTES):
+            self.flush()
+            sent = True
+        self._held.append(item)
+        self._bytes += item.size
+        return sent
+
+    def flush(self) -> None:
+        """Send what is held; when this returns, the cluster has acknowledged it, or refused it for good."""
+        items, self._held, self._bytes = self._held, [], 0
+        try:
+            self._send(items)
+        except BaseException:
+            self._held = [item for item in items if not item.outcome]
+            raise
+
+    def send(self, items: Iterable[Item]) -> Shipped:
+        """Send events; return the running totals."""
+        for item in items:
+            self.put(item)
+        self.flush()
         return self.done
 
-    def _actions(self, events: Iterable[tuple[int, Mapping[str, Any]]]) -> Iterator[tuple[int, dict[str, Any], int]]:
-        """Yield offset, action and size in bytes."""
-        for offset, event in events:
-            source: dict[str, Any] = dict(event)
-            identifier = event_id(source, offset)
-            if "@timestamp" not in source:
-                source["@timestamp"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-                source["allocfail"] = {**source.get("allocfail", {}), "time_source": "ingest"}
-            text = json.dumps(source, ensure_ascii=False)
-            try:
-                size = len(text.encode())
-            except UnicodeEncodeError:  # a lone surrogate is no UTF-8, and no engine takes it
-                text = text.encode("utf-8", "replace").decode()
-                source, size = json.loads(text), len(text)
-            yield offset, {"_op_type": "create", "_index": self._target, "_id": identifier, "_source": source}, size
+    @staticmethod
+    def _finish(item: Item) -> None:
+        """Fill in a missing time, and what no engine can read; measure."""
+        source = item.document
+        if "@timestamp" not in source:
+            source = dict(source)
+            source["@timestamp"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            source["allocfail"] = {**source.get("allocfail", {}), "time_source": "ingest"}
+        text = json.dumps(source, ensure_ascii=False)
+        try:
+            item.size = len(text.encode())
+        except UnicodeEncodeError:  # a lone surrogate is no UTF-8, and no engine takes it
+            text = text.encode("utf-8", "replace").decode()
+            source, item.size = json.loads(text), len(text)
+        item.document = source
 
-    def _send_chunk(self, chunk: list[tuple[int, dict[str, Any]]], name: str) -> None:
-        if self._ask_first:
-            chunk = self._unknown(chunk)
+    def _send(self, items: list[Item]) -> None:
         attempt = 0
-        while chunk:
-            again: list[tuple[int, dict[str, Any]]] = []
-            reason = ""
+        while items:
+            if self._spread:
+                items = self._compare(items)
+                if not items:
+                    return
             try:
-                results = self._engine.bulk([action for _, action in chunk])
+                results = bulk(self._engine, [self._create(item) for item in items])
             except EngineError as error:
                 if error.status == 413:  # more than the server takes in one request
-                    self._split(chunk, name)
+                    self._split(items)
                     return
-                if not isinstance(error, UnreachableError) and error.status not in _PASSING:
+                if not is_passing(error):
                     raise
-                again, reason = chunk, str(error)
+                again, reason = items, str(error)
             else:
-                for place, result in zip(chunk, results, strict=True):
-                    if result.status in _PASSING:
-                        again.append(place)
-                        reason = f"{self._engine.where.url}: {result.reason} ({result.status} {result.kind})"
-                    else:
-                        self._count(place, result, name)
-            if again:
+                again, conflicts, reason = self._sort(items, results)
+                again += self._compare(conflicts)
+            if reason:
                 attempt += 1
-                if attempt > self._retries:
-                    raise EngineError(f"{reason}; {len(again)} events are not indexed: ship the log again to add them")
-                self._sleep(min(self._longest_pause, self._pause * 2 ** (attempt - 1)))
-            chunk = again
+                if not self._patience.wait(attempt, reason):
+                    raise EngineError(
+                        f"{reason}; {len(again)} events are not indexed: run the command again to add them"
+                    )
+            items = again
 
-    def _split(self, chunk: list[tuple[int, dict[str, Any]]], name: str) -> None:
-        if len(chunk) == 1:
-            self._count(chunk[0], BulkResult(413, "too_large", "larger than the server takes in a request"), name)
-            return
-        half = len(chunk) // 2
-        self._send_chunk(chunk[:half], name)
-        self._send_chunk(chunk[half:], name)
+    def _create(self, item: Item) -> dict[str, Any]:
+        return {"_op_type": "create", "_index": self.target, "_id": item.id, "_source": item.document}
 
-    def _count(self, place: tuple[int, dict[str, Any]], result: BulkResult, name: str) -> None:
-        offset, action = place
+    def _sort(self, items: list[Item], results: Sequence[BulkResult]) -> tuple[list[Item], list[Item], str]:
+        """Count what is settled; return what to send again, what was there already, and why it has to be waited."""
+        again: list[Item] = []
+        conflicts: list[Item] = []
+        reason = ""
+        for item, result in zip(items, results, strict=True):
+            if passes(result.status):
+                again.append(item)
+                reason = (
+                    f"{self._engine.where.url}: {result.reason or 'no reason given'} ({result.status} {result.kind})"
+                )
+            elif result.status == 409 and not self._spread:
+                conflicts.append(item)
+            else:
+                self._settle(item, result)
+        return again, conflicts, reason
+
+    def _settle(self, item: Item, result: BulkResult) -> None:
         if 200 <= result.status < 300:
+            item.outcome = "indexed"
             self.done.indexed += 1
         elif result.status == 409:
+            item.outcome = "already"
             self.done.already += 1
         elif result.status in {401, 403}:
             raise EngineError(
-                f"{self._engine.where.url}: not allowed to write to {self._target}: {result.reason}",
+                f"{self._engine.where.url}: not allowed to write to {self.target}: {result.reason}",
                 status=result.status,
             )
+        elif result.kind in _WHOLE:
+            raise EngineError(f"{self._engine.where.url}: {self.target}: {_WHOLE[result.kind]}", status=result.status)
         else:
-            self.done.rejected.append(
-                f"{name}: the event at byte {offset} ({action['_id']}) was rejected: "
-                f"{result.reason or 'no reason given'} ({result.status} {result.kind})"
+            item.outcome = "rejected"
+            self.done.rejected += 1
+            self._say(
+                f"{item.place} ({item.id}) was rejected: {result.reason or 'no reason given'} "
+                f"({result.status} {result.kind})"
             )
+            self._reject(item, result)
 
-    def _unknown(self, chunk: list[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:
-        """Return the part of a chunk that no index behind the target holds; count the rest as there already."""
-        query = {"query": {"ids": {"values": [action["_id"] for _, action in chunk]}}, "_source": False}
-        target = f"{path(self._target, '_search')}?size={len(chunk)}&ignore_unavailable=true&allow_no_indices=true"
-        answer = self._engine.request("POST", target, query)
-        there = {hit["_id"] for hit in answer["hits"]["hits"]}
-        left = [place for place in chunk if place[1]["_id"] not in there]
-        self.done.already += len(chunk) - len(left)
-        return left
+    def _split(self, items: list[Item]) -> None:
+        if len(items) == 1:
+            self._settle(items[0], BulkResult(413, "too_large", "larger than the server takes in a request"))
+            return
+        half = len(items) // 2
+        self._send(items[:half])
+        self._send(items[half:])
 
+    # -- what is there already -----------------------------------------------------------------------------------------
 
-def _chunks(actions: Iterable[tuple[int, dict[str, Any], int]]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
-    chunk: list[tuple[int, dict[str, Any]]] = []
-    held = 0
-    for offset, action, size in actions:
-        if chunk and (len(chunk) >= _CHUNK_DOCUMENTS or held + size > _CHUNK_BYTES):
-            yield chunk
-            chunk, held = [], 0
-        chunk.append((offset, action))
-        held += size
-    if chunk:
-        yield chunk
+    def _found(self, items: Sequence[Item]) -> dict[str, _There]:
+        """Return what the target holds under the names of some events."""
+        if not self._may_read:
+            return {}
+        ids = [item.id for item in items]
+        try:
+            hits = self._search_ids(ids) if self._spread else self._get_ids(ids)
+        except EngineError as error:
+            if error.status != 403 or self._spread:
+                raise
+            # Whoever may not read does not learn that an event had been cut: it stays as it is.
+            self._may_read = False
+            return {}
+        found: dict[str, _There] = {}
+        for hit in hits:
+            words = words_of(hit.get("_source") or {})
+            found[hit["_id"]] = _There(hit["_index"], hit.get("_seq_no", -1), hit.get("_primary_term", -1), words)
+        return found
+
+    def _get_ids(self, ids: list[str]) -> list[dict[str, Any]]:
+        target = f"{path(self.target, '_mget')}?_source_includes=event.original"
+        docs = answer(self._engine, "POST", target, {"ids": ids}).get("docs")
+        if not isinstance(docs, list):
+            raise EngineError(f"{self._engine.where.url}: POST /_mget: not the answer that was expected", status=502)
+        return [doc for doc in docs if doc.get("found")]
+
+    def _search_ids(self, ids: list[str]) -> list[dict[str, Any]]:
+        query = {
+            "query": {"ids": {"values": ids}},
+            "_source": ["event.original"],
+            "seq_no_primary_term": True,
+            "size": 2 * len(ids),
+        }
+        target = f"{path(self.target, '_search')}?ignore_unavailable=true&allow_no_indices=true"
+        answer(self._engine, "POST", path(self.target, "_refresh"))
+        found = answer(self._engine, "POST", target, query)
+        try:
+            hits: list[dict[str, Any]] = found["hits"]["hits"]
+        except (KeyError, TypeError):
+            raise EngineError(
+                f"{self._engine.where.url}: POST /_search: not the answer that was expected", status=502
+            ) from None
+        return hits
+
+    def _compare(self, items: list[Item]) -> list[Item]:
+        """Settle what the target holds already, complete what it holds a part of; return what it does not hold."""
+        there = self._patience.insist(lambda: self._found(items)) if items else {}
+        left: list[Item] = []
+        more: list[tuple[Item, _There]] = []
+        for item in items:
+            held = there.get(item.id)
+            if held is None:
+                if self._spread or self._may_read:
+                    left.append(item)
+                else:
+                    self._settle(item, BulkResult(409, "", ""))
+                continue
+            item.index = held.index
+            kin = relation(item.known, words_of(item.document), held.words)
+            if kin is Relation.OTHER and item.number < _MOST_NUMBERS:
+                item.number += 1
+                left.append(item)
+            elif kin is Relation.MORE:
+                more.append((item, held))
+            else:
+                self._settle(item, BulkResult(409, "", ""))
+        return left + self._complete(more)
+
+    def _complete(self, more: list[tuple[Item, _There]]) -> list[Item]:
+        """Put events in the place of shorter ones; return those that somebody else has changed meanwhile."""
+        if not more:
+            return []
+        actions = [
+            {
+                "_op_type": "index",
+                "_index": held.index,
+                "_id": item.id,
+                "if_seq_no": held.seq_no,
+                "if_primary_term": held.primary_term,
+                "_source": item.document,
+            }
+            for item, held in more
+        ]
+        results = self._patience.insist(lambda: bulk(self._engine, actions))
+        again: list[Item] = []
+        for (item, _), result in zip(more, results, strict=True):
+            if 200 <= result.status < 300:
+                item.outcome = "completed"
+                self.done.completed += 1
+            elif result.status == 409 or passes(result.status):
+                again.append(item)
+            elif result.status == 403:
+                self._settle(item, BulkResult(409, "", ""))  # it is there, and whoever may only add leaves it
+            else:
+                self._settle(item, result)
+        return again

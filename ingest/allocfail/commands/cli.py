@@ -14,6 +14,7 @@ __all__ = ["COMMANDS", "cli", "main"]
 
 #: Every command: the module below ``allocfail.commands`` whose ``command`` it is, and its line in ``--help``.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "backfill": ("backfill", "Send what was indexed whole through the pipeline, inside the cluster."),
     "decode": ("decode", "Decode logs: one JSON document, or a readable report, per event."),
     "demo": ("demo", "Try it all on this machine, on a real OpenSearch node."),
     "enrich": ("enrich", "Enrich JSON documents, one a line, that hold an event."),
@@ -25,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ship": ("ship", "Decode logs and index the events."),
     "status": ("status", "Say what is installed in a cluster, and whether it works."),
     "templates": ("templates", "Build the component and index templates."),
+    "sweep": ("sweep", "Assemble events from what was indexed line by line."),
     "uninstall": ("uninstall", "Remove what install made, and leave what others use."),
     "zone-reclaim": ("zone_reclaim", "Take a value of vm.zone_reclaim_mode apart."),
 }

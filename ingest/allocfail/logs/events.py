@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from allocfail.decoder.assembly import Dump
     from allocfail.decoder.event import Event as Decoded
 
-__all__ = ["Decoder", "Event", "Options", "TellingDecoder", "Unread", "decode", "decode_bytes"]
+__all__ = ["Decoder", "Event", "Options", "TellingDecoder", "Unread", "decode", "decode_bytes", "located"]
 
 
 class Event(NamedTuple):
@@ -31,7 +31,8 @@ class Event(NamedTuple):
     """What the document was made of."""
 
 
-def _located(dump: Dump, options: Options) -> Event:
+def located(dump: Dump, options: Options) -> Event:
+    """Decode what was assembled."""
     event = decode_dump(dump, options, masks(dump, options))
     return Event(dump.records[0].offset, describe(event, options), event)
 
@@ -67,12 +68,12 @@ class Decoder:
         feed = self._assembler.feed
         for record in reading.records(chunks, offset=offset):
             for dump in feed(read(record)):
-                yield _located(dump, options)
+                yield located(dump, options)
 
     def close(self) -> Iterator[Event]:
         """Take the end of the log; give the events still open."""
         for dump in self._assembler.close():
-            yield _located(dump, self._options)
+            yield located(dump, self._options)
 
 
 class TellingDecoder:

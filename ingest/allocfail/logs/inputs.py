@@ -14,7 +14,7 @@ from allocfail.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["CHUNK", "WINDOW_LIMIT", "open_input"]
+__all__ = ["CHUNK", "WINDOW_LIMIT", "is_packed", "open_input"]
 
 #: Bytes a chunk holds at most.
 CHUNK = 1 << 18
@@ -101,6 +101,11 @@ def _utf16(head: bytes) -> str | None:
     if odd * 10 > len(sample) * 4 and not even:
         return "utf-16-le"
     return "utf-16-be" if even * 10 > len(sample) * 4 and not odd else None
+
+
+def is_packed(head: bytes) -> bool:
+    """Whether an input that begins with these bytes, six or more of them, is gzip, xz or zstd."""
+    return head.startswith((_GZIP, _XZ, _ZSTD)) or _skippable(head)
 
 
 def _skippable(head: bytes) -> bool:

@@ -1,0 +1,482 @@
+"""Logs that grow: read to their end, through rotation and truncation, and shipped once each."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import swept
+from allocfail.cluster import following
+from allocfail.cluster.checkpoint import Checkpoint
+from allocfail.cluster.engine import Engine, connect, connection, path
+from allocfail.cluster.following import Following
+from allocfail.cluster.install import install
+from allocfail.cluster.retry import Patience
+from allocfail.cluster.ship import Shipper
+from allocfail.decoder.options import Options
+from allocfail.errors import InputError
+from allocfail.logs.events import decode_bytes
+from allocfail.logs.feed import Feed
+from allocfail.logs.tail import Tail
+from clusters import WANTED, server
+from faults import Faults, proxy
+from flaky import Flaky
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytest_plugins = ["cluster_fixtures"]
+
+CASES = sorted((Path(__file__).parent / "cases").glob("*.log"))
+
+
+def log_of(numbers: Any) -> bytes:
+    return "".join(
+        f"Mar  4 05:{number // 60 % 60:02}:{number % 60:02} node7 kernel: {text}\n"
+        for number in numbers
+        for text in [*swept.text_of(number), f"[{1000 + number:5}.900000] usb 1-1: new device {number}"]
+    ).encode()
+
+
+# -- feeding -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [60, 5000])
+def test_how_much_comes_at_a_time_makes_no_difference(size: int) -> None:
+    """Every case, and all of them in one log among lines without an event."""
+    noise = b"".join(b"Mar  4 05:06:07 node7 kernel: usb %d: new device\n" % number for number in range(3000))
+    logs = [case.read_bytes() for case in CASES if b"__CURSOR=" not in case.read_bytes()]
+    logs.append(b"".join(log + b"\n" + noise for log in logs))
+    chance = random.Random(size)
+    for log in logs:
+        expected = [event.document for event in decode_bytes(log)]
+        feed, got, at = Feed(Options()), [], 0
+        while at < len(log):
+            step = chance.randrange(1, 2 * size)
+            got += [event.document for event in feed.feed(log[at : at + step])]
+            at += step
+            if chance.random() < 0.05:
+                feed.open()  # to look changes nothing
+        got += [found.event.document for found in feed.open() if found.cut]
+        assert got == expected
+
+
+def test_a_feed_goes_on_from_its_last_quiet_place() -> None:
+    log = log_of(range(50)) + b"Mar  4 06:00:00 node7 kernel: quiet\n" * 500 + log_of(range(50, 53))
+    expected = [event.document["message"] for event in decode_bytes(log)]
+    for cut in random.Random(3).sample(range(len(log)), 12):
+        feed = Feed(Options())
+        got = [event.offset for event in feed.feed(log[:cut])]
+        before = [event.document["message"] for event in decode_bytes(log) if event.offset < feed.quiet]
+        again = Feed(Options(), offset=feed.quiet)
+        events = [*again.feed(log[feed.quiet :]), *(found.event for found in again.open() if found.cut)]
+        assert before + [event.document["message"] for event in events] == expected
+        assert got[: len(before)] == [event.offset for event in decode_bytes(log)][: len(before)]
+
+
+def test_a_feed_forgets_what_is_quiet() -> None:
+    feed = Feed(Options())
+    for _ in range(200):
+        assert list(feed.feed(b"Mar  4 05:06:07 node7 kernel: nothing to see here at all\n" * 1000)) == []
+    assert len(feed._buffer) < 1 << 20
+    assert feed.quiet > 200 * 50_000
+    endless = Feed(Options())
+    for _ in range(60):
+        assert list(endless.feed(b"x" * (1 << 20))) == []
+    assert len(endless._buffer) < 20 << 20
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def read_all(tail: Tail) -> bytes:
+    found = b""
+    while data := tail.read():
+        found += data
+    return found
+
+
+def test_a_file_that_grows_is_rotated_and_cut(tmp_path: Path) -> None:
+    log = tmp_path / "kern.log"
+    tail = Tail(log)
+    assert read_all(tail) == b""
+    log.write_bytes(b"one\n")
+    assert read_all(tail) == b"one\n"
+    with log.open("ab") as file:
+        file.write(b"two\n")
+        file.flush()
+        assert read_all(tail) == b"two\n"
+        log.rename(tmp_path / "kern.log.1")
+        file.write(b"late\n")  # whoever writes has it open still
+        file.flush()
+        assert read_all(tail) == b"late\n"
+        log.write_bytes(b"")
+        file.write(b"later\n")
+        file.flush()
+        assert read_all(tail) == b"later\n"
+    log.write_bytes(b"three\n")
+    assert read_all(tail) == b"three\n"
+    assert tail.where(0) == (str(log), 0)
+    assert tail.where(19) == (str(log), 0)
+    assert tail.where(22) == (str(log), 3)
+    log.write_bytes(b"")
+    assert read_all(tail) == b""
+    log.write_bytes(b"four\n")
+    assert read_all(tail) == b"four\n"
+    log.write_bytes(b"cut, and longer than before\n")  # copytruncate between two looks
+    assert read_all(tail) == b"cut, and longer than before\n"
+
+
+def test_reading_goes_on_where_another_run_was(tmp_path: Path) -> None:
+    log = tmp_path / "messages"
+    log.write_bytes(b"one\ntwo\n")
+    tail = Tail(log)
+    read_all(tail)
+    parts, offset = tail.parts, tail.offset
+    with log.open("ab") as file:
+        file.write(b"three\n")
+    assert read_all(Tail(log, parts=parts, offset=offset)) == b"three\n"
+    log.rename(tmp_path / "messages-20260304")
+    log.write_bytes(b"four\n")
+    assert read_all(Tail(log, parts=parts, offset=offset)) == b"three\nfour\n"
+    (tmp_path / "messages-20260304").unlink()
+    again = Tail(log, parts=parts, offset=offset)
+    assert again.lost
+    assert read_all(again) == b"four\n"
+
+
+def test_a_file_that_is_rotated_twice_while_nobody_looks(tmp_path: Path) -> None:
+    log = tmp_path / "kern.log"
+    log.write_bytes(b"one\n")
+    tail = Tail(log)
+    read_all(tail)
+    parts, offset = tail.parts, tail.offset
+    for number, text in enumerate((b"two\n", b"three\n", b"four\n")):
+        log.rename(tmp_path / f"kern.log.{number}")
+        log.write_bytes(text)
+        os.utime(log, ns=(0, time.time_ns() + 1_000_000 * (number + 1)))
+    (tmp_path / "kern.log.gz").write_bytes(b"\x1f\x8b\x08\x00")
+    (tmp_path / "kern.logs").write_bytes(b"another\n")
+    assert read_all(Tail(log, parts=parts, offset=offset)) == b"two\nthree\nfour\n"
+
+
+def test_what_cannot_be_followed_is_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is no file"):
+        Tail(tmp_path / "pipe").read()
+
+
+# -- the checkpoint ----------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:
+    kept = Checkpoint(tmp_path / "deep" / "state.json")
+    assert kept.load() == {}
+    kept.save({"logs": {"a": 1}})
+    assert kept.load()["logs"] == {"a": 1}
+    assert [item.name for item in (tmp_path / "deep").iterdir()] == ["state.json"]
+    for bad in ("{", "[]", '{"other": 1}', "\x00"):
+        kept.path.write_text(bad)
+        with pytest.raises(InputError, match="remove it to begin anew"):
+            kept.load()
+
+
+# -- following ---------------------------------------------------------------------------------------------------------
+
+
+class Turns:
+    """Lets a following go round until something holds."""
+
+    def __init__(self, holds: Callable[[], bool], *steps: Callable[[], object], seconds: float = 60.0) -> None:
+        self._holds = holds
+        self._steps = list(steps)
+        self._deadline = time.monotonic() + seconds
+
+    @property
+    def asked(self) -> bool:
+        if self._steps:
+            self._steps.pop(0)()
+            return False
+        assert time.monotonic() < self._deadline
+        return self._holds()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(min(seconds, 0.01))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less."""
+    for name, seconds in (("_LINGER", 0.02), ("_IDLE", 0.1), ("_LOOK", 0.01), ("_SELDOM", 0.02)):
+        monkeypatch.setattr(following, name, seconds)
+
+
+@pytest.fixture
+def kept_by() -> Iterator[tuple[Flaky, str]]:
+    flaky = Flaky("opensearch")
+    with server(flaky) as url:
+        yield flaky, url
+
+
+def follow(url: str, names: list[str], state: Path | None, turns: Turns, **how: Any) -> Shipper:
+    with connect(connection(url)) as cluster:
+        patience = Patience(pause=0.01, longest_pause=0.02)
+        shipper = Shipper(cluster, "x", patience=patience)
+        kept = Checkpoint(state) if state is not None else None
+        Following(names, shipper, kept, options=lambda name: Options(file=name, year=2026), **how).run(turns)
+    return shipper
+
+
+def names_in(flaky: Flaky) -> list[str]:
+    return sorted(source["allocfail"]["fingerprint"]["text"] for source in flaky.kept.values())
+
+
+def names_of(numbers: Any) -> list[str]:
+    return sorted(swept.fingerprint_of(number) for number in numbers)
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_event_that_the_end_of_a_log_cuts_is_completed(kept_by: tuple[Flaky, str], tmp_path: Path) -> None:
+    flaky, url = kept_by
+    log, data = tmp_path / "kern.log", log_of([1])
+    lines = data.splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:5]) + lines[5][:20])
+
+    def rest() -> None:
+        with log.open("ab") as file:
+            file.write(lines[5][20:] + b"".join(lines[6:]))
+
+    first = follow(url, [str(log)], tmp_path / "state", Turns(lambda: bool(flaky.kept)))
+    assert first.done.indexed == 1
+    ((identifier, cut),) = flaky.kept.items()
+    assert cut["allocfail"]["complete"] is False
+    rest()
+    second = follow(url, [str(log)], tmp_path / "state", Turns(lambda: names_in(flaky) == names_of([1])))
+    assert (second.done.indexed, second.done.completed) == (0, 1)
+    assert list(flaky.kept) == [identifier]
+    assert flaky.kept[identifier]["allocfail"]["complete"] is True
+
+
+@pytest.mark.usefixtures("quick")
+def test_through_rotation_in_the_middle_of_a_dump(kept_by: tuple[Flaky, str], tmp_path: Path) -> None:
+    flaky, url = kept_by
+    log, data = tmp_path / "logs" / "kern.log", log_of(range(4))
+    half = data.index(b"grow_1+")
+    log.parent.mkdir()
+    log.write_bytes(data[:half])
+
+    def rotate() -> None:
+        log.rename(log.with_name("kern.log.1"))
+        log.write_bytes(data[half:])
+
+    turns = Turns(lambda: names_in(flaky) == names_of(range(4)), lambda: None, lambda: None, rotate)
+    follow(url, [str(log.parent)], tmp_path / "state", turns)
+    places = {source["process"]["name"]: source["log"] for source in flaky.kept.values()}
+    assert places["task3"]["offset"] == data.index(b"Mar  4 05:00:03") - half
+    assert places["task1"]["offset"] == data.index(b"Mar  4 05:00:01")
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_same_dump_in_two_files_is_one_event(kept_by: tuple[Flaky, str], tmp_path: Path) -> None:
+    flaky, url = kept_by
+    (tmp_path / "kern.log").write_bytes(log_of(range(3)))
+    (tmp_path / "messages").write_bytes(b"Mar  4 05:00:00 node7 cron: hello\n" + log_of(range(3)))
+    names = [str(tmp_path / "kern.log"), str(tmp_path / "messages")]
+    looks: list[Callable[[], object]] = [lambda: time.sleep(0.02)] * 30
+    done = follow(url, names, None, Turns(lambda: True, *looks))
+    assert names_in(flaky) == names_of(range(3))
+    assert (done.done.indexed, done.done.already) == (3, 3)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_happened_twice_in_a_second_is_two_events(kept_by: tuple[Flaky, str], tmp_path: Path) -> None:
+    flaky, url = kept_by
+    line = b"Mar  4 05:06:07 node7 kernel: swapper: page allocation failure. order:1, mode:0x20\n"
+    log = tmp_path / "messages"
+    log.write_bytes(line)
+    follow(url, [str(log)], tmp_path / "state", Turns(lambda: len(flaky.kept) == 1))
+    with log.open("ab") as file:
+        file.write(line)
+    follow(url, [str(log)], tmp_path / "state", Turns(lambda: len(flaky.kept) == 2))
+    follow(url, [str(log)], tmp_path / "other", Turns(lambda: True, *[lambda: time.sleep(0.01)] * 20))
+    assert len(flaky.kept) == 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_checkpoint_waits_for_the_cluster(tmp_path: Path) -> None:
+    flaky = Flaky("opensearch", *[503] * 6)
+    log, state = tmp_path / "kern.log", tmp_path / "state"
+    log.write_bytes(log_of(range(3)) + b"Mar  4 06:00:00 node7 kernel: quiet\n" * 500)
+    seen: list[bool] = []
+
+    def answer(method: str, target: str, body: bytes) -> tuple[int, Any]:
+        if target.startswith("/_bulk"):
+            seen.append(state.exists())
+        return flaky(method, target, body)
+
+    with server(answer) as url:
+        follow(url, [str(log)], state, Turns(lambda: len(flaky.kept) == 3))
+    assert seen == [False] * 7
+    assert json.loads(state.read_text())["logs"][str(log)]["quiet"] > len(log_of(range(3)))
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def ship_command(url: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "allocfail", "ship", "--url", url, "--index-name", "x", *arguments]
+
+
+def test_a_stream_is_sent_after_a_second_and_the_rest_when_told_to_stop(kept_by: tuple[Flaky, str]) -> None:
+    flaky, url = kept_by
+    command = ship_command(url, "-", "--year", "2026", "--host", "elsewhere")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(log_of([1]) + b"Mar  4 06:00:00 node7 kernel: quiet\n" * 70)
+        process.stdin.flush()
+        _until(lambda: names_in(flaky) == names_of([1]))
+        process.stdin.write(b"x: page allocation failure. order:3, mode:0x20\n")
+        process.stdin.flush()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        out = process.stdout.read() if process.stdout else b""
+        assert process.wait(30) == 0
+    assert json.loads(out) == {"indexed": 2, "completed": 0, "already_there": 0, "rejected": 0}
+    assert sorted(source["host"]["hostname"] for source in flaky.kept.values()) == ["elsewhere", "node7"]
+
+
+def test_journalctl_on_standard_input(kept_by: tuple[Flaky, str]) -> None:
+    flaky, url = kept_by
+    rows = [
+        {
+            "MESSAGE": text.partition("] ")[2],
+            "_HOSTNAME": "node7",
+            "_BOOT_ID": "5f1c",
+            "_TRANSPORT": "kernel",
+            "SYSLOG_IDENTIFIER": "kernel",
+            "SYSLOG_FACILITY": "0",
+            "_SOURCE_MONOTONIC_TIMESTAMP": "1001000001",
+        }
+        for text in swept.text_of(1)
+    ]
+    done = subprocess.run(
+        ship_command(url, "--follow", "-"), input=swept.dumps(rows).encode(), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (source,) = flaky.kept.values()
+    assert source["allocfail"]["fingerprint"]["text"] == swept.fingerprint_of(1)
+    assert source["allocfail"]["provenance"] == "kernel"
+    assert source["host"]["hostname"] == "node7"
+
+
+def test_refused_events_are_kept_and_taken_back(tmp_path: Path) -> None:
+    refusing = Flaky("elasticsearch", lambda at: 400 if at == 1 else 201)
+    log, letters = tmp_path / "kern.log", tmp_path / "refused.ndjson"
+    log.write_bytes(log_of(range(3)))
+    with server(refusing) as url:
+        command = ship_command(url, "--dead-letters", str(letters), "--year", "2026")
+        first = subprocess.run([*command, str(log)], capture_output=True, check=False)
+        assert first.returncode == 1
+        assert first.stderr.count(b"\n") == 1
+        assert b"kern.log: the event at byte " in first.stderr
+        assert names_in(refusing) == names_of([0, 2])
+        (row,) = map(json.loads, letters.read_text().splitlines())
+        assert (row["status"], row["index"], row["reason"]) == (400, "x", "no")
+        second = subprocess.run([*command, "--retry-dead-letters"], capture_output=True, check=False)
+        assert json.loads(second.stdout)["indexed"] == 1, second.stderr
+    assert names_in(refusing) == names_of(range(3))
+    assert list(tmp_path.iterdir()) == [log]
+
+
+def test_who_follows_an_archive_is_told(tmp_path: Path, kept_by: tuple[Flaky, str]) -> None:
+    (tmp_path / "a.gz").write_bytes(b"\x1f\x8b\x08\x00rest")
+    done = subprocess.run(
+        ship_command(kept_by[1], "--follow", str(tmp_path / "a.gz")), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+
+
+# -- real clusters -----------------------------------------------------------------------------------------------------
+
+
+def _until(holds: Callable[[], bool], seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_event_once_through_a_bad_network(cluster: Engine, tmp_path: Path, seed: int) -> None:
+    list(install(cluster, WANTED))
+    log = tmp_path / "kern.log"
+    log.write_bytes(log_of(range(900)))
+    faults = Faults(seed)
+    with proxy(cluster.where.url, faults) as url:
+        command = [sys.executable, "-m", "allocfail", "ship", str(log), "--url", url, "--year", "2026"]
+        done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert swept.counted(swept.events(cluster)) == swept.once_each(range(900))
+
+
+@pytest.mark.slow
+def test_killed_at_random_while_a_log_grows(cluster: Engine, tmp_path: Path) -> None:
+    """Whatever moment it dies at, with rotation going on: each event is there once, and whole."""
+    list(install(cluster, WANTED))
+    kills = int(os.environ.get("ALLOCFAIL_KILLS", "4"))
+    chance = random.Random(kills)
+    log, written = tmp_path / "logs" / "kern.log", 0
+    log.parent.mkdir()
+    log.touch()
+    command = [sys.executable, "-m", "allocfail", "ship", "--follow", str(log), "--url", cluster.where.url]
+    command += ["--year", "2026", "--state", str(tmp_path / "state")]
+
+    def write(process: subprocess.Popen[bytes], until: float) -> None:
+        nonlocal written
+        while time.monotonic() < until and process.poll() is None:
+            data = log_of([written])
+            cut = chance.randrange(len(data))
+            with log.open("ab") as file:
+                file.write(data[:cut])
+                file.flush()
+                time.sleep(chance.uniform(0, 0.02))
+                if chance.random() < 0.1 and (tmp_path / "state").exists():
+                    log.rename(log.with_name(f"kern.log.{written}"))
+                    log.write_bytes(data[cut:])
+                else:
+                    file.write(data[cut:])
+            written += 1
+
+    for _ in range(kills):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            write(process, time.monotonic() + chance.uniform(0.5, 3.0))
+            assert process.poll() is None
+            process.send_signal(signal.SIGKILL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        _until(lambda: swept.counted(swept.events(cluster)) == swept.once_each(range(written)), 120)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    found = swept.events(cluster)
+    assert swept.counted(found) == swept.once_each(range(written))
+    assert all(event["allocfail"]["complete"] for event in found)
+
+
+def test_an_index_that_is_closed_is_one_line(cluster: Engine, tmp_path: Path) -> None:
+    list(install(cluster, WANTED))
+    log = tmp_path / "kern.log"
+    log.write_bytes(log_of(range(3)))
+    cluster.request("PUT", path("allocfail-events"))
+    cluster.request("POST", path("allocfail-events", "_close"))
+    command = [sys.executable, "-m", "allocfail", "ship", str(log), "--url", cluster.where.url]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert b"closed" in done.stderr
