@@ -83,6 +83,8 @@ def server(answer: Callable[[str, str, bytes], Answer], seen: list[dict[str, str
     """Serve ``answer(method, target, body)`` and yield the URL."""
 
     class Handler(BaseHTTPRequestHandler):
+        wbufsize = -1  # head and body in one packet: nobody waits for the other half
+
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             if seen is not None:
