@@ -49,7 +49,9 @@ def shipped(count: int, start: int, *, tangled: bool) -> tuple[str, ...]:
         rng = random.Random(start + number)
         tangle = rng.choice(TANGLES) if tangled else None
         kind = KINDS[number % len(KINDS)]
-        dumps.append(generate(rng, kind=kind, prefix=PREFIXES[number % len(PREFIXES)], tangle=tangle).text)
+        dumps.append(
+            generate(rng, kind=kind, prefix=None if tangle else PREFIXES[number % len(PREFIXES)], tangle=tangle).text
+        )
     return tuple(dumps)
 
 

@@ -94,8 +94,10 @@ class Input(NamedTuple):
 
 
 def _cases() -> Iterator[Input]:
-    for path in sorted([*CASES.glob("*.log"), *SAMPLES.glob("*.log")]):
-        yield Input(path.stem, path.read_bytes())
+    for path in sorted([*CASES.rglob("*.log"), *SAMPLES.glob("*.log")]):
+        # A form of one report is named with its folder.
+        form = path.parent not in {CASES, SAMPLES}
+        yield Input(f"{path.parent.name}/{path.stem}" if form else path.stem, path.read_bytes())
 
 
 @cache
