@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import real
 from allocfail.logs.events import decode_bytes
+from real import CORPUS
 
-CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
-ROWS = (
-    [json.loads(line) for line in (CORPUS / "index.jsonl").read_text(encoding="utf-8").splitlines()]
-    if CORPUS.is_dir()
-    else []
-)
+ROWS = real.params()
 KINDS = {
     "page_allocation_failure": "page_allocation_failure",
     "stall": "page_allocation_stall",
@@ -76,7 +72,7 @@ def _expected(event: dict[str, Any]) -> dict[str, Any]:
     return wanted
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: Path(row["file"]).stem)
+@pytest.mark.parametrize("row", ROWS)
 def test_every_event_is_found_and_decoded(row: dict[str, Any]) -> None:
     number = Path(row["file"]).name[:3]
     documents = [e.document for e in decode_bytes((CORPUS / row["file"]).read_bytes())]
@@ -97,7 +93,7 @@ def test_every_event_is_found_and_decoded(row: dict[str, Any]) -> None:
     assert len(found) == len(wanted)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: Path(row["file"]).stem)
+@pytest.mark.parametrize("row", ROWS)
 def test_an_event_s_own_text_gives_it_again(row: dict[str, Any]) -> None:
     for event in decode_bytes((CORPUS / row["file"]).read_bytes()):
         again = decode_bytes(event.document["event"]["original"].encode("utf-8", "replace"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import real
 import simulate
 from allocfail.logs.events import decode_bytes
 from dumpgen import KINDS, PREFIXES, TANGLES, generate
@@ -31,7 +32,7 @@ def pipelines(engine: Engine) -> Engine:
 
 @cache
 def corpus() -> tuple[str, ...]:
-    files = [*sorted(SHARED.glob("corpus/events/*.log")), *sorted(SHARED.glob("seed/*"))]
+    files = real.posted()
     if not files:
         pytest.skip(f"NOT compared over real logs: no {SHARED}")
     return tuple(file.read_text("utf-8", "replace") for file in files)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import real
 from allocfail.content import content_path
 from allocfail.decoder.framing import frame
 from test_framing import KERNEL, PREFIXES, TEXT
@@ -108,7 +109,7 @@ def edges() -> list[str]:
 
 
 def lines() -> list[str]:
-    files = sorted((SHARED / "corpus" / "events").glob("*")) + sorted((SHARED / "seed").glob("*"))
+    files = real.posted()
     found = {line for file in files for line in file.read_text("utf-8", "replace").split("\n")}
     found |= {prefix + text for prefix in PREFIXES for text in (TEXT, *KERNEL)}
     found |= {outer + inner + TEXT for outer in PREFIXES for inner in PREFIXES}

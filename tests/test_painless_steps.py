@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import real
 from allocfail import facts
 from allocfail.content import content_path
 from allocfail.decoder import banner, fingerprint, header, trace
@@ -226,7 +227,7 @@ def check_traces(engine: Engine, cases: list[dict[str, Any]]) -> None:
 @cache
 def logs() -> tuple[tuple[str, ...], ...]:
     """The lines, without prefixes, of every log that people posted; nothing where they are not at hand."""
-    files = [*sorted(SHARED.glob("corpus/events/*.log")), *sorted(SHARED.glob("seed/*"))]
+    files = real.posted()
     return tuple(tuple(r.text for r in reading.records([f.read_bytes()]) if r.text) for f in files)
 
 

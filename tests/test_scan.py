@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import json
 import os
 import random
 import subprocess
@@ -18,6 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import real
 from allocfail.content import content_path
 from allocfail.errors import AllocfailError, InputError
 from allocfail.logs import scan
@@ -211,8 +211,7 @@ def test_every_event_of_the_corpus_has_a_needle_near_its_first_line(needles: sca
     if not CORPUS.is_dir():
         pytest.skip("the corpus is not there: ../shared/corpus")
     missed = []
-    for row in (CORPUS / "index.jsonl").read_text(encoding="utf-8").splitlines():
-        case = json.loads(row)
+    for case in real.rows():
         path = CORPUS / case["file"]
         lines = path.read_bytes().split(b"\n")
         starts = [0]

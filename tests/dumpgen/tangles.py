@@ -75,6 +75,22 @@ def _trailing(_rng: random.Random, dump: Dump) -> None:
     dump.lines = [line + "  " for line in dump.lines]
 
 
+def _padded(_rng: random.Random, dump: Dump) -> None:
+    """A serial console's capture: every line filled up to the terminal's width."""
+    dump.lines = [line.ljust(80) for line in dump.lines]
+
+
+def _fenced(_rng: random.Random, dump: Dump) -> None:
+    """An issue tracker: prose, and the log in a fence."""
+    dump.lines = ["This is what dmesg says:", "", "```", *dump.lines, "```", "", "Any idea?"]
+
+
+def _pre(_rng: random.Random, dump: Dump) -> None:
+    """A web page's text with what HTML needs written as entities."""
+    lines = [line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for line in dump.lines]
+    dump.lines = ["<pre>", *lines, "</pre>"]
+
+
 def _indented(_rng: random.Random, dump: Dump) -> None:
     dump.lines = ["    " + line for line in dump.lines]
 
@@ -185,6 +201,9 @@ LOSSLESS: dict[str, Callable[[random.Random, Dump], None]] = {
     "crlf": _crlf,
     "ansi": _ansi,
     "trailing_blanks": _trailing,
+    "padded": _padded,
+    "fenced": _fenced,
+    "pre": _pre,
     "indented": _indented,
     "html_addresses": _html,
     "html_breaks": _html_breaks,
