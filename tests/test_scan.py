@@ -393,7 +393,6 @@ def test_a_fifo_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     os.mkfifo(path)
     data = log(3, 50, 0.5)
     opened: list[Any] = []
-    open_fifo = os.open
 
     def counting(real: Callable[..., Any]) -> Callable[..., Any]:
         def open_(file: Any, *arguments: Any, **options: Any) -> Any:
@@ -403,21 +402,15 @@ def test_a_fifo_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
         return open_
 
-    # The writer holds its end until all is read, so that this test ends whatever the reader does.
-    done = threading.Event()
-
-    def write() -> None:
-        with os.fdopen(open_fifo(path, os.O_WRONLY), "wb", buffering=0) as file:
-            file.write(data)
-            done.wait(2)
-
-    writer = threading.Thread(target=write)
+    # Both ends are held for a second, so that this test ends whatever the reader does.
+    held = os.open(path, os.O_RDWR)
+    assert os.write(held, data) == len(data)
+    ending = threading.Timer(1, os.close, [held])
     for module, name in ((builtins, "open"), (io, "open"), (os, "open")):
         monkeypatch.setattr(module, name, counting(getattr(module, name)))
-    writer.start()
+    ending.start()
     found = list(scan.decode(str(path), ToyDecoder, render, NEEDLES))
-    done.set()
-    writer.join()
+    ending.join()
     assert found == everything(data)
     assert len(opened) == 1
 
