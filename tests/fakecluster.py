@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from allocfail.cluster.engine import connect, connection
-from allocfail.decoder.fill import enrich
+from allocfail.decoder.enrich import enrich
 from clusters import ROOTS, server
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Real dumps, which lie beside the project: which of them are pinned, and those that came later.
 
-Pinned are those that ``golden/corpus.txt`` lists. What the shared folder has beyond them is tried as well, but may
-fail: ``make expectations`` takes them in.
+Pinned are those that ``golden/corpus.txt`` and ``corpus-new.txt`` list. What the shared folder has beyond them is tried
+as well, but may fail: ``make expectations`` takes them in.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ SHARED = Path(__file__).parents[2] / "shared"
 CORPUS = SHARED / "corpus"
 
 
-def _pinned() -> set[str]:
-    lines = (Path(__file__).parent / "golden" / "corpus.txt").read_text(encoding="utf-8").splitlines()[1:]
+def _pinned(of: str = "corpus") -> set[str]:
+    lines = (Path(__file__).parent / "golden" / f"{of}.txt").read_text(encoding="utf-8").splitlines()[1:]
     return {line.split("\t")[0] for line in lines}
 
 
-def events() -> list[Path]:
-    """Return the pinned logs; none where the folder is not there."""
-    pinned = _pinned()
-    return [path for path in sorted((CORPUS / "events").glob("*.log")) if path.stem in pinned]
+def events(of: str = "corpus") -> list[Path]:
+    """Return the pinned logs of a folder; none where it is not there."""
+    pinned = _pinned(of)
+    return [path for path in sorted((SHARED / of / "events").glob("*")) if path.stem in pinned]
 
 
 def posted() -> list[Path]:
-    """Return the pinned logs and the page that the project began with."""
-    return [*events(), *sorted((SHARED / "seed").glob("*"))]
+    """Return all pinned logs and the page that the project began with."""
+    return [*events(), *events("corpus-new"), *sorted((SHARED / "seed").glob("*"))]
 
 
 def _index() -> list[dict[str, Any]]:

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from allocfail.decoder.fill import enrich
+from allocfail.decoder.enrich import enrich
 from allocfail.decoder.options import Options
 from allocfail.logs.filter import enrich_line
 from pieces import at
 
 HEADER = "app: page allocation failure: order:1, mode:0xa20(GFP_ATOMIC), nodemask=(null)"
 LINE = f"Feb 14 15:24:15 svn3 kernel: {HEADER}"
-NOW = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
+NOW = int(datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC).timestamp()) * 1000 + 123
 
 
 def made(document: dict[str, Any]) -> dict[str, Any]:
-    out = enrich(document, Options(year=2024), now=NOW)
+    out = enrich(document, Options(year=2024, now=NOW))
     assert out is not None
     return out
 

@@ -71,7 +71,7 @@ def _told(of: str, wanted: list[str], got: list[str], folder: Path) -> str:
     return "\n".join(lines + [f"  {name}: in the list, but no such log" for name in missing[:TOLD]])
 
 
-@pytest.mark.parametrize("of", [name for name in golden.SETS if name != "corpus"])
+@pytest.mark.parametrize("of", [name for name in golden.SETS if name not in golden.REAL])
 def test_what_became_of_every_log(of: str, tmp_path: Path) -> None:
     wanted = golden.read(of)
     got, _ = golden.rows(of)
@@ -80,18 +80,19 @@ def test_what_became_of_every_log(of: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not golden.SHARED.is_dir(), reason="NO CORPUS: ../shared is not there, real dumps were NOT tested")
-def test_what_became_of_every_real_log(tmp_path: Path) -> None:
-    wanted = golden.read("corpus")
+@pytest.mark.parametrize("of", golden.REAL)
+def test_what_became_of_every_real_log(of: str, tmp_path: Path) -> None:
+    wanted = golden.read(of)
     names = {line.split("\t")[0] for line in wanted}
-    rows, _ = golden.rows("corpus")
+    rows, _ = golden.rows(of)
     got = [line for line in rows if line.split("\t")[0] in names]
     if got != wanted:
-        pytest.fail(_told("corpus", wanted, got, tmp_path), pytrace=False)
+        pytest.fail(_told(of, wanted, got, tmp_path), pytrace=False)
 
 
 def test_how_sentences_are_worded() -> None:
     wanted = golden.read("words")
-    got = sorted(set().union(*(golden.rows(of)[1] for of in golden.SETS if of != "corpus")))
+    got = sorted(set().union(*(golden.rows(of)[1] for of in golden.SETS if of not in golden.REAL)))
     differing = [f"no more: {line}" for line in wanted if line not in got]
     differing += [f"new: {line}" for line in got if line not in wanted]
     if differing:

@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from allocfail.decoder.fill import enrich
+from allocfail.decoder.enrich import enrich
 from allocfail.logs.events import Options, decode_bytes
 from dumpgen import TANGLES, generate
 from dumpgen.mutate import mutate
@@ -44,13 +44,15 @@ FOLDER = Path(__file__).parent
 CASES = FOLDER.parent / "cases"
 SAMPLES = FOLDER.parents[1] / "samples"
 #: Real logs, which are not part of the project; their hashes are.
-SHARED = FOLDER.parents[2] / "shared" / "corpus"
-SETS = ("cases", "generated", "damaged", "corpus")
+SHARED = FOLDER.parents[2] / "shared"
+REAL = ("corpus", "corpus-new")
+SETS = ("cases", "generated", "damaged", *REAL)
 GENERATED, DAMAGED = 1500, 2000
 
 YEAR = 2024
 NOW = datetime(2025, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
-OPTIONS = Options(year=YEAR, reference=NOW)
+_MILLIS = int(NOW.timestamp() * 1000)
+OPTIONS = Options(year=YEAR, reference=_MILLIS, now=_MILLIS)
 
 #: Groups of fields, each with the objects and fields that are in it; what no other names is in the first.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -120,20 +122,20 @@ def _damaged() -> Iterator[Input]:
         yield Input(f"{number:04}", mutate(rng, first, second, mixing=rng.random() < 0.5))
 
 
-def _corpus() -> Iterator[Input]:
-    for path in sorted((SHARED / "events").glob("*.log")):
+def _real(of: str) -> Iterator[Input]:
+    for path in sorted((SHARED / of / "events").glob("*")):
         yield Input(path.stem, path.read_bytes())
 
 
 def inputs(of: str) -> Iterable[Input]:
-    """Return the logs of a set; the corpus has none where the shared folder is not there."""
-    return {"cases": _cases, "generated": _generated, "damaged": _damaged, "corpus": _corpus}[of]()
+    """Return the logs of a set; of real ones there are none where the shared folder is not there."""
+    return _real(of) if of in REAL else {"cases": _cases, "generated": _generated, "damaged": _damaged}[of]()
 
 
 def documents(data: bytes) -> list[dict[str, Any]]:
     """Return what a log becomes: the documents that decoding gives, then the one that enriching gives."""
     found = [event.document for event in decode_bytes(data, OPTIONS)]
-    filled = enrich({"message": data.decode("utf-8", "replace")}, OPTIONS, now=NOW)
+    filled = enrich({"message": data.decode("utf-8", "replace")}, OPTIONS)
     return found if filled is None else [*found, filled]
 
 
@@ -229,7 +231,7 @@ def write() -> Iterator[Path]:
     words: set[str] = set()
     for of in SETS:
         lines, found = rows(of)
-        if of != "corpus":
+        if of not in REAL:
             words |= found
         elif not lines:
             continue

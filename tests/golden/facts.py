@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from allocfail.content import content_path
-from allocfail.decoder.fill import enrich
+from allocfail.decoder.enrich import enrich
 from allocfail.decoder.gfp import decode
 from allocfail.decoder.untangle import read_text
 from allocfail.logs.events import Options, decode_bytes
-from golden import FOLDER, NOW
+from golden import FOLDER, OPTIONS
 from pieces import BANNER, at, decoded, frame, memory, only, page, trace
 
 if TYPE_CHECKING:
@@ -267,12 +267,12 @@ def _weekday(name: str) -> Any:
 
 
 def _source(field: str) -> Any:
-    document = enrich(_nested(field, HEADER), Options(year=2024), now=NOW) or {}
+    document = enrich(_nested(field, HEADER), OPTIONS) or {}
     return "read" if at(document, "allocfail.order") == 1 else None
 
 
 def _line_end(sign: str) -> Any:
-    document = enrich({"message": sign.join([HEADER, BANNER, *BODY])}, Options(year=2024), now=NOW) or {}
+    document = enrich({"message": sign.join([HEADER, BANNER, *BODY])}, OPTIONS) or {}
     return "a line's end" if at(document, "allocfail.site") == "my_alloc" else None
 
 

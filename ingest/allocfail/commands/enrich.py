@@ -24,13 +24,14 @@ def command(file: str, fields: tuple[str, ...], **told: Any) -> None:
     Example:
       allocfail enrich < documents.ndjson > enriched.ndjson
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    from dataclasses import replace
+
     from allocfail.logs import filter as filter_
 
-    options = make_options(file=None, **told)
+    options = replace(make_options(file=None, **told), fields=tuple(fields))
     out = sys.stdout.buffer
     bad = 0
     number = 0
-    wanted = list(fields) or None
 
     def complain(why: str) -> None:
         nonlocal bad
@@ -40,7 +41,7 @@ def command(file: str, fields: tuple[str, ...], **told: Any) -> None:
     with click.open_file(file, "rb") as stream:
         for line in stream:
             number += 1
-            out.write(filter_.enrich_line(line, options, complain, fields=wanted))
+            out.write(filter_.enrich_line(line, options, complain))
             if number & 1023 == 0:
                 out.flush()
     out.flush()

@@ -6,7 +6,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from allocfail.decoder.fill import dumps_of, enrich
+from allocfail.decoder.enrich import enrich
+from allocfail.decoder.steps import dumps_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,9 +50,7 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def enrich_line(
-    line: bytes, options: Options | None, complain: Callable[[str], None], *, fields: list[str] | None = None
-) -> bytes:
+def enrich_line(line: bytes, options: Options | None, complain: Callable[[str], None]) -> bytes:
     """Return one line of a filter's output: the document enriched, or the line byte for byte.
 
     A line that may hold an event but is no JSON document comes back as it is, and ``complain`` is told why.
@@ -69,7 +68,7 @@ def enrich_line(
             complain(f"an event, but no JSON document: {document if isinstance(document, Exception) else 'no object'}")
         return line
     try:
-        made = enrich(document, options, fields=fields)
+        made = enrich(document, options)
     except RecursionError:
         complain("nested too deeply")
         return line
