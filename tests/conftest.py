@@ -21,6 +21,7 @@ from rich.console import Console
 
 from allocfail.errors import AllocfailError
 from engines import harness
+from fuzz.seeds import SEED, VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,11 @@ ENGINE_FIXTURES = {
 }
 PRODUCTS = ["elasticsearch", "opensearch"]
 NO_REGEX = {"script.painless.regex.enabled": "false"}
+
+
+def pytest_report_header() -> str:
+    """Say what makes this run's random logs again."""
+    return f"fuzz seed: {SEED} ({VARIABLE}={SEED} draws the same again)"
 
 
 def pytest_configure() -> None:
