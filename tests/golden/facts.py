@@ -13,7 +13,7 @@ import yaml
 from allocfail.content import content_path
 from allocfail.decoder.enrich import enrich
 from allocfail.decoder.gfp import decode
-from allocfail.decoder.untangle import read_text
+from allocfail.logs import reading
 from allocfail.logs.events import Options, decode_bytes
 from golden import FOLDER, OPTIONS
 from pieces import BANNER, at, decoded, frame, memory, only, page, trace
@@ -179,7 +179,7 @@ def _lost(entry: list[str]) -> Any:
 
 def _joined(first: str, second: str) -> Any:
     """Return the first line that is read out of two physical ones, where it is both."""
-    text = read_text(f"{first}\n{second}")[0].text
+    text = next(iter(reading.records([f"{first}\n{second}\n".encode()]))).text
     return text if text != first else "a line of its own"
 
 

@@ -77,7 +77,7 @@ class _Words(NamedTuple):
 def _words() -> _Words:
     wording = facts.load()["wording"]
     groups = wording["markers"]
-    markers = sorted({m for group in groups.values() for m in group}, key=len, reverse=True)
+    markers = sorted({m for group in groups.values() for m in group}, key=lambda m: (-len(m), m))
     return _Words(tuple(wording["trace_start"]), tuple(wording["boundary_start"]), tuple(markers))
 
 
