@@ -165,7 +165,8 @@ def grouped(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @lru_cache(maxsize=256)
 def _filled(names: tuple[str, ...]) -> re.Pattern[str]:
-    known = sorted({name for name in names if len(name) > 2}, key=len, reverse=True)
+    # A task may be called "failed": a name that could be a word of the sentence is none.
+    known = sorted((name for name in set(names) if re.search(r"[^a-z]", name)), key=lambda name: (-len(name), name))
     return re.compile("|".join([*(rf"(?<!\w){re.escape(name)}(?!\w)" for name in known), _NUMBER]))
 
 
