@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-down test check lint format generate bench fuzz clean
+.PHONY: help venv demo demo-down test check lint format generate expectations bench fuzz clean
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 venv: $(STAMP) ## the development environment
 
@@ -39,6 +39,9 @@ check: $(STAMP) ## fail where a generated file is stale
 
 generate: $(STAMP) ## write the generated files
 	$(BIN)/python -m allocfail.build
+
+expectations: $(STAMP) ## write all that tests compare with anew, to be reviewed in the diff
+	$(BIN)/python tests/expectations.py
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .

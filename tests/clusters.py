@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
-from allocfail.cluster.engine import Engine, path
+from allocfail.cluster.engine import Engine, EngineError, path
 from allocfail.cluster.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -60,10 +60,19 @@ def remove_all(cluster: Engine) -> None:
         answer = cluster.request("GET", f"/{kind}")
         for item in next(iter(answer.values())):
             if item["name"].startswith(("allocfail-", "app-")):
-                cluster.request("DELETE", path(kind, item["name"]))
+                _remove_template(cluster, path(kind, item["name"]))
     for name in cluster.request("GET", "/_ingest/pipeline", missing_ok=True) or {}:
         if name.startswith(("allocfail", "app-", "logs@")):
             cluster.request("DELETE", path("_ingest", "pipeline", name))
+
+
+def _remove_template(cluster: Engine, target: str) -> None:
+    """Remove a template, unless a data stream keeps it that this engine cannot remove: it stands in nobody's way."""
+    try:
+        cluster.request("DELETE", target)
+    except EngineError as error:
+        if error.status != 400 or cluster.product == "opensearch":
+            raise
 
 
 def actions(changes: Iterable[Change]) -> dict[str, str]:
@@ -97,6 +106,8 @@ def server(answer: Callable[[str, str, bytes], Answer], seen: list[dict[str, str
     """Serve ``answer(method, target, body)`` and yield the URL."""
 
     class Handler(BaseHTTPRequestHandler):
+        wbufsize = -1  # head and body in one packet: nobody waits for the other half
+
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             if seen is not None:

@@ -6,7 +6,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
+import signal
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +21,7 @@ from rich.console import Console
 
 from allocfail.errors import AllocfailError
 from engines import harness
+from fuzz.seeds import SEED, VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +46,17 @@ ENGINE_FIXTURES = {
 }
 PRODUCTS = ["elasticsearch", "opensearch"]
 NO_REGEX = {"script.painless.regex.enabled": "false"}
+
+
+def pytest_report_header() -> str:
+    """Say what makes this run's random logs again."""
+    return f"fuzz seed: {SEED} ({VARIABLE}={SEED} draws the same again)"
+
+
+def pytest_configure() -> None:
+    """Let what tests start be interrupted: ``nohup pytest &`` ignores SIGINT, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -82,6 +100,15 @@ def _given(product: str) -> Engine | None:
     return engine
 
 
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Engine]:
+    """Keep a running engine for this run: two that put and remove the same objects would disturb each other."""
+    name = hashlib.sha256(engine.url.encode()).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"allocfail-tests-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield engine
+
+
 @pytest.fixture(scope="session")
 def console(request: pytest.FixtureRequest) -> Iterator[Console | None]:
     """Progress on the terminal, past pytest's capture: a first download takes a while."""
@@ -98,7 +125,8 @@ def console(request: pytest.FixtureRequest) -> Iterator[Console | None]:
 @pytest.fixture(scope="session")
 def opensearch_engine(console: Console) -> Iterator[Engine]:
     if given := _given("opensearch"):
-        yield given
+        with _alone(given):
+            yield given
     else:
         yield from _run(harness.start_opensearch(console=console))
 
@@ -106,7 +134,8 @@ def opensearch_engine(console: Console) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def elasticsearch_engine(console: Console) -> Iterator[Engine]:
     if given := _given("elasticsearch"):
-        yield given
+        with _alone(given):
+            yield given
     else:
         yield from _run(harness.start_elasticsearch(console=console))
 

@@ -58,8 +58,9 @@ def well_formed(document: dict[str, Any]) -> None:
         reason = own["incomplete_reason"]
         assert reason in REASONS or (reason.startswith("missed ") and reason.endswith(" kernel messages"))
     if "order" in own:
-        assert 0 <= own["order"] <= 63
-        assert own.get("pages", 1 << own["order"]) == 1 << own["order"] or own["order"] == 63
+        # An OOM kill that was asked for (SysRq f) prints order=-1 (drivers/tty/sysrq.c moom_callback()).
+        assert (-1 if own["kind"] == "oom_kill" else 0) <= own["order"] <= 63
+        assert own.get("pages") == (1 << own["order"] if 0 <= own["order"] < 63 else None)
     if "trace" in own:
         assert len(own["trace"]["functions"]) == len(own["trace"]["reliable"])
     mark = own["fingerprint"]
@@ -68,6 +69,13 @@ def well_formed(document: dict[str, Any]) -> None:
     assert all(char.isascii() and (char.isalnum() or char in "_.$:/@+-|=>") for char in mark["text"]), mark["text"]
     assert document["error"]["id"] == mark["id"]
     assert "kernel-allocation-failure" in document["tags"]
+    assert own["verdict"]["cause"]
+    assert own["verdict"]["zone_reclaim_mode"] in {"cannot-act", "may-help", "may-hurt", "unknown"}
+    assert own["verdict"]["severity"] in {"recovered", "degraded", "failed", "unknown"}
+    assert own["kb"]
+    assert document["rule"]["id"] == own["kb"][0]["id"]
+    if own["kind"] == "page_allocation_failure":
+        assert "zone-reclaim-mode" in {article["id"] for article in own["kb"]}
 
 
 def _comparable(document: dict[str, Any]) -> dict[str, Any]:

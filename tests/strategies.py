@@ -17,7 +17,10 @@ __all__ = ["damaged", "dumps", "fragments"]
 
 
 def _dump(seed: int, kind: str | None, prefix: str, tangle: str | None) -> Dump:
-    return generate(random.Random(seed), kind=kind, prefix=prefix, tangle=tangle)
+    if tangle:
+        # Not every prefix can carry one, nor every kind: whichever is drawn that can.
+        return generate(random.Random(seed), prefix=None, tangle=tangle)
+    return generate(random.Random(seed), kind=kind, prefix=prefix)
 
 
 def dumps() -> st.SearchStrategy[Dump]:

@@ -57,7 +57,7 @@ def test_every_kernel_and_kind(kind: str) -> None:
 def test_every_tangle(tangle: str) -> None:
     for seed in range(16):
         rng = random.Random(f"{tangle} {seed}")
-        dump = generate(rng, prefix=rng.choice(PASTED), tangle=tangle)
+        dump = generate(rng, prefix=PASTED, tangle=tangle)
         found = compare(dump)
         if "wrapped" in tangle and dump.prefix == "none":
             # Without a prefix nothing tells a continuation from a line but its words; what is lost is in no group.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import real
 import simulate
 from allocfail.logs.events import decode_bytes
 from dumpgen import KINDS, PREFIXES, TANGLES, generate
@@ -29,11 +30,7 @@ def pipelines(engine: Engine) -> Engine:
 
 @cache
 def corpus() -> tuple[str, ...]:
-    files = [
-        *sorted(SHARED.glob("corpus/events/*.log")),
-        *sorted(SHARED.glob("corpus-new/events/*")),
-        *sorted(SHARED.glob("seed/*")),
-    ]
+    files = real.posted()
     if not files:
         pytest.skip(f"NOT compared over real logs: no {SHARED}")
     return tuple(file.read_text("utf-8", "replace") for file in files)
@@ -49,9 +46,12 @@ def shipped(count: int, start: int, *, tangled: bool) -> tuple[str, ...]:
     dumps = []
     for number in range(count):
         rng = random.Random(start + number)
-        tangle = rng.choice(TANGLES) if tangled else None
-        kind = KINDS[number % len(KINDS)]
-        dumps.append(generate(rng, kind=kind, prefix=PREFIXES[number % len(PREFIXES)], tangle=tangle).text)
+        if tangled:
+            # Not every kind and prefix can carry a tangle: whichever is drawn that can.
+            dump = generate(rng, prefix=None, tangle=rng.choice(TANGLES))
+        else:
+            dump = generate(rng, kind=KINDS[number % len(KINDS)], prefix=PREFIXES[number % len(PREFIXES)])
+        dumps.append(dump.text)
     return tuple(dumps)
 
 

@@ -27,15 +27,17 @@ def test_same_seed_same_dump() -> None:
 
 
 def test_every_format_is_reached() -> None:
-    for kernel in KERNELS:
-        for kind in KINDS:
-            if reports.possible(kernel, kind):
-                for seed in range(30 if kind == "vmalloc" else 4):
-                    reports.write(random.Random(seed), kernel, kind, reports.Settings(mem=True))
-    formats = data("formats")
-    every = {(topic, f"{row['since']}/{row['text']}") for topic, rows in formats.items() for row in rows}
+    every = {(topic, f"{row['since']}/{row['text']}") for topic, rows in data("formats").items() for row in rows}
     # No vmalloc report existed beside the first wording of vmap's own line.
-    assert {topic for topic, _ in every - used_formats} <= {"vmap"}
+    never = {pair for pair in every if pair[0] == "vmap"}
+    for seed in range(30):
+        for kernel in KERNELS:
+            for kind in KINDS:
+                if reports.possible(kernel, kind) and (seed < 1 or kind in {"page", "vmalloc", "slub", "oom"}):
+                    reports.write(random.Random(seed), kernel, kind, reports.Settings(mem=seed < 1))
+        if every - never <= used_formats:
+            return
+    assert every - never - used_formats == set()
 
 
 @pytest.mark.parametrize("arch", ARCHES)
@@ -72,7 +74,7 @@ def test_every_tangle_changes_the_log_and_keeps_the_words(tangle: str) -> None:
     dump = generate(random.Random(3), kind="page", prefix="printk", era=era, arch="x86_64")
     words = [word.split("+0x")[0] for line in dump.bare for word in line.split() if "<" not in word]
     before = dump.text
-    tangles.apply(random.Random(3), dump, tangle)
+    assert tangles.apply(random.Random(3), dump, tangle)
     assert dump.tangles == [tangle]
     assert dump.text != before
     plain = (

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import real
 from allocfail.decoder.framing import BLANKS, Frame, _walk, frame
 
 SHARED = Path(__file__).parents[1] / ".." / "shared"
@@ -206,7 +207,7 @@ def test_text_is_trimmed_as_java_does() -> None:
 
 
 def _lines() -> list[str]:
-    files = sorted((SHARED / "corpus" / "events").glob("*")) + sorted((SHARED / "seed").glob("*"))
+    files = real.posted()
     lines = {line for file in files for line in file.read_text("utf-8", "replace").split("\n")}
     return sorted(lines | {prefix + text for prefix in PREFIXES for text in (TEXT, *KERNEL)})
 

@@ -16,6 +16,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+import real
 from allocfail.decoder.untangle import Splitter, open_line
 from allocfail.errors import InputError
 from allocfail.logs import reading
@@ -403,7 +404,7 @@ def test_properties_of_a_kmsg_record_are_lines_of_their_own() -> None:
 
 @needs_corpus
 def test_headers_of_the_corpus() -> None:
-    index = [json.loads(line) for line in (EVENTS.parent / "index.jsonl").read_text("utf-8").splitlines()]
+    index = real.rows()
     seen = 0
     for row in index:
         data = (EVENTS.parent / row["file"]).read_bytes()
@@ -543,7 +544,7 @@ def test_the_cut_of_the_chunks_makes_no_difference(parts: list[str]) -> None:
 
 @needs_corpus
 def test_the_cut_of_the_corpus_makes_no_difference() -> None:
-    for file in sorted(EVENTS.glob("*"))[::7]:
+    for file in real.events()[::7]:
         data = file.read_bytes()
         assert list(records([data[at : at + 1000] for at in range(0, len(data), 1000)])) == list(records([data]))
 

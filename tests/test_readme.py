@@ -3,86 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
 from allocfail.articles import site
 from allocfail.commands.cli import COMMANDS
 from allocfail.logs import events as decoder
+from pages import PAGES, ROOT, Command, commands, shell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from allocfail.cluster.engine import Engine
 
 pytest_plugins = ["cluster_fixtures"]
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "kb/README.md"]
 #: Where the README says the cluster is.
 CLUSTER = "http://127.0.0.1:9200"
-
-
-class Block(NamedTuple):
-    """A fenced block of a page."""
-
-    page: str
-    language: str
-    text: str
-
-
-class Command(NamedTuple):
-    """A command of a console block, and the output that stands below it."""
-
-    page: str
-    line: str
-    output: str
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    for language, text in re.findall(
-        r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    ):
-        yield Block(page.name, language, text)
-
-
-def commands() -> list[Command]:
-    found = []
-    for page in PAGES:
-        for block in blocks(page):
-            if block.language == "console":
-                for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
-                    line, _, output = part.partition("\n")
-                    found.append(Command(block.page, line, output))
-    return found
-
-
-def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HOME": str(folder),
-        "LC_ALL": "C.UTF-8",
-        "COLUMNS": "80",
-        **environment,
-    }
-    # head closes the pipe early; that is no failure of what writes into it.
-    return subprocess.run(
-        ["bash", "-c", line],
-        cwd=folder,
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -92,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", commands(), ids=lambda command: f"{command.page}: {command.line[:60]}")
+@pytest.mark.parametrize("command", commands(), ids=lambda command: f"{command.page.name}: {command.line[:60]}")
 def test_shown_output_is_the_output(command: Command, folder: Path) -> None:
     done = shell(command.line, folder)
     assert done.stdout == command.output

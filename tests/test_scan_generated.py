@@ -38,9 +38,11 @@ def make_log(seed: int, *, damage: bool = False) -> bytes:
     parts: list[bytes] = []
     for _ in range(rng.randrange(3, 9)):
         parts.append(noise(rng, rng.choice((0, 3, 70, 400, 1500))).encode())
-        dump = generate(rng, prefix=rng.choice(MIXED), tangle=rng.choice([None, None, *TANGLES]))
+        # Damage on top of a tangle changes how wide a log seems to be wrapped, in lines that a scanner never reads.
+        tangle = None if damage else rng.choice([None, None, *TANGLES])
+        dump = generate(rng, prefix=MIXED, tangle=tangle)
         text = dump.text.encode()
-        parts.append(mutate(rng, text, text, limit=60_000) + b"\n" if damage else text)
+        parts.append(mutate(rng, text, text, limit=60_000, wrapping=False) + b"\n" if damage else text)
     parts.append(noise(rng, rng.choice((0, 900))).encode())
     return b"".join(parts)
 

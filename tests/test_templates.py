@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import real
 from allocfail import facts
 from allocfail.cluster import templates
 from allocfail.logs.events import Options, decode_bytes
@@ -55,7 +56,7 @@ def test_every_field_of_real_events_is_mapped_with_its_type() -> None:
     unmapped: dict[str, Any] = {}
     mistyped: dict[str, Any] = {}
     events = 0
-    for file in sorted(CORPUS.glob("*.log")):
+    for file in real.events():
         for event in decode_bytes(file.read_bytes(), Options(file=file.name, kernel="5.15.0")):
             events += 1
             for name, value in leaves(event.document, "", fields):

@@ -13,11 +13,12 @@ from dumpgen.kernels import ARCHES, KERNELS
 from dumpgen.logs import write_dumps, write_log
 from dumpgen.model import Dump, Event, Kernel
 from dumpgen.prefixes import PREFIXES
-from dumpgen.reports import KINDS
+from dumpgen.reports import KINDS, Settings
 from dumpgen.tangles import TANGLES
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
 __all__ = [
     "ARCHES",
@@ -41,7 +42,7 @@ def generate(
     arch: str | None = None,
     release: str | None = None,
     kind: str | None = None,
-    prefix: str | None = "none",
+    prefix: str | Sequence[str] | None = "none",
     tangle: str | None = None,
     comm: str | None = None,
     mem: bool | None = None,
@@ -50,20 +51,26 @@ def generate(
 ) -> Dump:
     """Write one dump.
 
-    `era` is a distribution (``el6``) or the beginning of a release (``2.6``), `prefix` one of ``PREFIXES`` (None draws
-    one), `tangle` one of ``TANGLES``; what is left open is drawn. `shipped` fixes host, start, uptime or caller.
-    Raises ValueError where no kernel fits.
+    `era` is a distribution (``el6``) or the beginning of a release (``2.6``), `prefix` one of ``PREFIXES``, or several
+    of which one is drawn (None: all), `tangle` one of ``TANGLES``; what is left open is drawn. `shipped` fixes host,
+    start, uptime or caller. Raises ValueError where no kernel fits, or where nothing drawn can carry the tangle.
     """
-    wanted = kind
+    choices = [prefix] if isinstance(prefix, str) else list(prefix or PREFIXES)
+    for _ in range(200):
+        dump = _report(rng, (era, arch, release), kind, Settings(comm=comm, mem=mem, klogd=klogd))
+        prefixes.ship(rng, dump, choices[0] if isinstance(prefix, str) else rng.choice(choices), **shipped)
+        if tangle is None or tangles.apply(rng, dump, tangle):
+            return dump
+    raise ValueError(f"nothing that was drawn can carry the tangle {tangle!r}: prefix {prefix!r}")
+
+
+def _report(
+    rng: random.Random, kernel_of: tuple[str | None, str | None, str | None], wanted: str | None, settings: Settings
+) -> Dump:
+    """Write one report of a kernel that has it; `kernel_of` is era, architecture and release."""
     for _ in range(1000):
-        kernel = kernels.pick(rng, era, arch, release)
+        kernel = kernels.pick(rng, *kernel_of)
         kind = wanted or rng.choice(KINDS)
         if reports.possible(kernel, kind):
-            break
-    else:
-        raise ValueError(f"no kernel fits era {era!r}, architecture {arch!r} and kind {wanted!r}")
-    dump = reports.write(rng, kernel, kind, reports.Settings(comm=comm, mem=mem, klogd=klogd))
-    prefixes.ship(rng, dump, prefix or rng.choice(PREFIXES), **shipped)
-    if tangle:
-        tangles.apply(rng, dump, tangle)
-    return dump
+            return reports.write(rng, kernel, kind, settings)
+    raise ValueError(f"no kernel fits era, architecture and release {kernel_of} and kind {wanted!r}")

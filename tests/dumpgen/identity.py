@@ -23,13 +23,18 @@ SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 @cache
 def _facts() -> dict[str, Any]:
     path = Path(__file__).parents[2] / "kb" / "facts" / "frames.yml"
-    facts: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    facts: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     return facts
 
 
 @cache
 def _plumbing() -> frozenset[str]:
     return frozenset(name for group in _facts()["plumbing"].values() for name in group)
+
+
+@cache
+def _prefixes() -> list[str]:
+    return sorted(_facts()["abi_prefixes"], key=len, reverse=True)
 
 
 def safe(text: str) -> str:
@@ -62,7 +67,7 @@ def normal(function: str) -> str:
     name = function.removeprefix(".")
     name = name.split(".", 1)[0] or name
     name = name.removesuffix("_noprof")
-    for prefix in sorted(_facts()["abi_prefixes"], key=len, reverse=True):
+    for prefix in _prefixes():
         if name.startswith(prefix):
             return "sys_" + name[len(prefix) :]
     return name

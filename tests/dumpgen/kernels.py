@@ -22,7 +22,8 @@ used_formats: set[tuple[str, str]] = set()
 @cache
 def data(name: str) -> Any:
     """Read a YAML file of this package's ``data`` folder."""
-    return yaml.safe_load((Path(__file__).parent / "data" / f"{name}.yml").read_text(encoding="utf-8"))
+    path = Path(__file__).parent / "data" / f"{name}.yml"
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
 
 
 def _kernels() -> list[Kernel]:

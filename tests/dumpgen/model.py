@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 __all__ = ["Dump", "Event", "Frame", "Kernel", "Line", "parse_version"]
 
 
+@cache
 def parse_version(text: str) -> tuple[int, ...]:
     """Take the leading numbers of a release apart: ``5.10.0-28-amd64`` is ``(5, 10, 0)``."""
     numbers: list[int] = []

@@ -146,12 +146,15 @@ MIXING = {_shuffle_in, _rewrap, _double_lines, _swap_lines, _splice}
 """After these an event's lines are not where the kernel printed them."""
 
 
-def mutate(rng: random.Random, data: bytes, other: bytes, *, limit: int = 300_000, mixing: bool = True) -> bytes:
+def mutate(
+    rng: random.Random, data: bytes, other: bytes, *, limit: int = 300_000, mixing: bool = True, wrapping: bool = True
+) -> bytes:
     """Damage a log in one to six ways; `other` is a second log to mix in. The result has at most `limit` bytes.
 
-    Without `mixing` lines stay together and in order.
+    Without `mixing` lines stay together and in order; without `wrapping` they stay whole.
     """
-    choices = MUTATIONS if mixing else [mutation for mutation in MUTATIONS if mutation not in MIXING]
+    without = {_rewrap} if not wrapping else set()
+    choices = [mutation for mutation in MUTATIONS if mutation not in (without if mixing else without | MIXING)]
     for _ in range(rng.choice((1, 1, 2, 3, 6))):
         data = rng.choice(choices)(rng, data, other)[:limit]
     return data

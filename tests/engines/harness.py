@@ -231,6 +231,8 @@ def _make_certificate(java: Path, keystore: Path, ca_file: Path, password: str) 
 
 def _launch(folder: Path, home: Path, java: Path, user: str) -> subprocess.Popen[bytes]:
     environment = {
+        # Its starter asks the JVM for its flags, through a file that it leaves behind.
+        "CLI_JAVA_OPTS": f"-Djava.io.tmpdir={folder / 'tmp'}",
         "ES_DISTRIBUTION_TYPE": "tar",
         "ES_HOME": str(home),
         "ES_JAVA_HOME": str(java),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import simulate
 from dumpgen import TANGLES, generate
 from dumpgen.mutate import mutate
+from fuzz.seeds import SEED
 
 if TYPE_CHECKING:
     from engines.harness import Engine
@@ -29,10 +30,16 @@ def one(seed: int) -> str:
     return mutate(rng, log.encode(), other, mixing=rng.random() < 0.5).decode("utf-8", "replace")
 
 
-def test_pipelines(engine: Engine) -> None:
+def run(engine: Engine, seconds: float, seed: int, *, batch: int = 200) -> int:
+    """Compare one batch of documents after another until the time is up. Returns how many."""
     simulate.put(engine)
-    seed = int(os.environ.get("ALLOCFAIL_FUZZ_SEED", time.time_ns() % 1_000_000_007))
-    end = time.monotonic() + float(os.environ.get("ALLOCFAIL_FUZZ_SECONDS", SECONDS))
+    count = 0
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
-        simulate.check(engine, [{"message": one(seed + number)} for number in range(200)])
-        seed += 200
+        simulate.check(engine, [{"message": one(seed + count + number)} for number in range(batch)])
+        count += batch
+    return count
+
+
+def test_pipelines(engine: Engine) -> None:
+    run(engine, float(os.environ.get("ALLOCFAIL_FUZZ_SECONDS", SECONDS)), SEED)

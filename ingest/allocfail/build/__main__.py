@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from allocfail import facts
 from allocfail.articles import search
+from allocfail.build import checks
 from allocfail.cluster import alerts, saved_objects
 from allocfail.content import content_path
+from allocfail.errors import AllocfailError
 from allocfail.painless import pipelines
 
 if TYPE_CHECKING:
@@ -56,9 +58,20 @@ def _stale(*, write: bool) -> Iterator[str]:
 
 
 def main() -> int:
-    """Write, or with ``--check`` compare; return the exit status."""
+    """Write, or with ``--check`` compare; return the exit status.
+
+    Nothing is generated from files that are wrong: those are named instead, everything that is wrong a line.
+    """
     check = "--check" in sys.argv[1:]
-    stale = list(_stale(write=not check))
+    told = checks.problems()
+    if not told:
+        try:
+            stale = list(_stale(write=not check))
+        except AllocfailError as error:
+            told = [str(error)]
+    if told:
+        sys.stderr.write("".join(f"{line}\n" for line in told))
+        return 1
     for name in stale:
         sys.stderr.write(f"{name} is stale: run make generate\n" if check else f"{name}\n")
     return int(check and bool(stale))

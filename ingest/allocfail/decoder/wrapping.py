@@ -185,12 +185,17 @@ class Wrapping:
 
         Where lines have prefixes that is enough. What only ever begins a line is none of a continuation.
         """
+        if self._headed(last) and self._headed(b):
+            return False  # two headers, of which the second lost its prefix
         if self._indented and b[0] != "=":
             return False  # journalctl's second line of a record; the kernel prints two blanks before "=" only
         if b.startswith(self._wording.starts) and not b.startswith(self._wording.within):
             return False
         width = len(last) - _quoted(last)
         return _SHORT <= width <= _WIDEST and len(last) + 1 + (b + " ").find(" ") > _FIRST
+
+    def _headed(self, text: str) -> bool:
+        return any(phrase in text for phrase in self._wording.headers)
 
     def _hard(self, last: str) -> bool:
         """Say whether the break looks like a terminal's (at one column, in a word) rather than a mail program's."""
