@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from allocfail import facts
-from allocfail.logs import scan
+from allocfail.logs import scan, search
 from allocfail.logs.events import Decoder, Event, Options, decode_bytes
 from dumpgen import PREFIXES, TANGLES, generate
 from dumpgen.kernels import data
@@ -75,7 +75,7 @@ def test_a_file_cut_into_tasks_gives_it_too(tmp_path: Path, monkeypatch: pytest.
     # Small pieces and tasks, so that their edges fall into reports.
     monkeypatch.setattr(scan, "TASK", 100_000)
     monkeypatch.setattr(scan, "WHOLE", 0)
-    monkeypatch.setattr(scan, "PIECE", 16 << 10)
+    monkeypatch.setattr(search, "PIECE", 16 << 10)
     path = tmp_path / "log"
     for seed in range(15):
         log = make_log(100 + seed, damage=damage)

@@ -214,6 +214,11 @@ class Assembler:
                 found.append(stream.suppressed[1].offset)
         return min(found, default=None)
 
+    @property
+    def begun(self) -> bool:
+        """Whether an event has begun that is not yet handed out: more than lines that may become part of one."""
+        return bool(self._queue)
+
     def feed(self, record: Record) -> tuple[Dump, ...] | list[Dump]:
         """Take one record; return the dumps that it closed."""
         self._count += 1

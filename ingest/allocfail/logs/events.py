@@ -36,6 +36,11 @@ class Decoder:
         """Offset of the oldest line that may still become part of an event, None where there is none."""
         return self._assembler.oldest
 
+    @property
+    def begun(self) -> bool:
+        """Whether an event has begun that is not yet given."""
+        return self._assembler.begun
+
     def decode(self, chunks: Iterable[bytes], offset: int = 0) -> Iterator[Event]:
         """Decode a stretch of whole lines that begins at ``offset``; give the events that it ended."""
         options = self._options
