@@ -30,8 +30,11 @@ VAIN = 50
 #: By how much what a way cost is believed a piece later: it is tried again in time, for the log may have changed.
 BELIEF = 0.95
 
-#: What ``~`` in a pattern stands for.
-GAP = r"(?:[^A-Za-z0-9]|nbsp|u[0-9a-f]{4}|x[0-9a-f]{2}|0[0-9]{2}|\\[nrt]|=[0-9A-F]{2}|\[[0-9;]*[mK]|[bB][rR]){1,24}?"
+#: What ``~`` in a pattern stands for; mostly one blank, and then nothing else is tried.
+GAP = (
+    r"(?: |(?! [A-Za-z0-9])"
+    r"(?:[^A-Za-z0-9]|nbsp|u[0-9a-f]{4}|x[0-9a-f]{2}|0[0-9]{2}|\\[nrt]|=[0-9A-F]{2}|\[[0-9;]*[mK]|[bB][rR]){1,24}?)"
+)
 
 
 class Needle(NamedTuple):
@@ -145,7 +148,11 @@ class Choice:
         self._costs[way] = self._least[way] + self.vain / part
         self._way = min(range(len(self._costs)), key=self._cost)
         self.limit *= 2
-        return self._way != way
+        if self._way == way:
+            return False
+        self.vain = 0
+        self.limit = VAIN
+        return True
 
     def next_piece(self, part: float) -> bool:
         """Take the end of a piece, or of ``part`` of one; say whether another way is taken for the next."""
@@ -173,6 +180,7 @@ class Search:
         """How the last hit was found."""
         self._begun = 0
         """Where in the input this piece begins."""
+        self._changed = False
         self.rewind()
 
     def rewind(self) -> None:
@@ -181,6 +189,11 @@ class Search:
         for one in self._sought:
             one.next = one.clear = -1
 
+    def _change(self) -> None:
+        """Search in other ways from here on."""
+        self._changed = True
+        self.rewind()
+
     def next_piece(self, position: int) -> None:
         """Take note that another piece begins at ``position``."""
         part = self._part(position)
@@ -188,7 +201,7 @@ class Search:
         # All of them: each has to forget what was in vain.
         changes = [choice.next_piece(part) for choice in self._choices]
         if any(changes):
-            self.rewind()
+            self._change()
 
     def _part(self, position: int) -> float:
         """Return how much of a piece lies in front of ``position``."""
@@ -198,16 +211,18 @@ class Search:
         """Take note that nothing came of a hit, although ``size`` bytes were decoded."""
         found_by.vain += 1 + int(size * DECODED_COST)
         if found_by.compare(1.0):
-            self.rewind()
+            self._change()
 
     def first(self, piece: Piece, position: int, limit: int) -> int:
         """Return the offset of the first hit from ``position`` on, ``limit`` where there is none before that."""
-        begin = position
-        while (hit := self._first(piece, begin, limit)) is None:
-            # What the other way finds of an event may stand in front of what this one would have found.
-            self.rewind()
-            begin = max(position - MARGIN, piece.base)
-        return max(hit, position)
+        while True:
+            # What another way finds of an event may stand in front of what the one before would have found.
+            begin = max(position - MARGIN, piece.base) if self._changed else position
+            self._changed = False
+            hit = self._first(piece, begin, limit)
+            if hit is not None:
+                return max(hit, position)
+            self._change()
 
     def _first(self, piece: Piece, position: int, limit: int) -> int | None:
         """Return the same; None where another way is taken from here on."""

@@ -9,6 +9,7 @@ from allocfail.logs.sources import LOOK_BACK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from allocfail.logs.search import Choice
     from allocfail.logs.sources import Source
 
 __all__ = ["Feed", "Located", "decode_part"]
@@ -84,16 +85,11 @@ def decode_part(
             source.rewind()
     decoder = feed()
     stretches = _Stretches(source, decoder, begin=begin, first=first, stop=stop, whole=whole)
-    cause = None
     while not stretches.ended:
-        fruitful = False
         for event in _stretch(source, decoder, stretches):
-            fruitful = True
+            stretches.fruitful = True
             if start <= event.offset and (stop is None or event.offset < stop):
                 yield event
-        if not fruitful and cause is not None:
-            source.decoded_in_vain(cause, stretches.given)
-        cause = source.found_by
 
 
 def _stretch(source: Source, decoder: Feed[L], stretches: _Stretches) -> Iterator[L]:
@@ -119,15 +115,18 @@ class _Stretches:
         self._size = SLICE_MAX if whole > begin else SLICE_MIN
         self.fed = begin
         """Offset behind what the decoder has had, or where the next stretch begins."""
-        self.given = 0
-        """Bytes that the decoder has had of this stretch."""
+        self._cause: Choice | None = None
+        """How the last hit was found."""
+        self._settled = begin
+        """Offset up to which it is known whether decoding was in vain."""
+        self.fruitful = False
+        """Whether an event came of what was fed since."""
         self.ended = False
         self.given_up = False
         """Whether what is open is not worth to go on for."""
 
     def chunks(self) -> Iterator[bytes]:
         """Yield pieces of whole lines until nothing is open, and no hit is near."""
-        self.given = 0
         while self._goes_on():
             data = self._source.read(self.fed, self._size)
             if not data:
@@ -138,7 +137,6 @@ class _Stretches:
             if cut:
                 data = data[:cut]
             self.fed += len(data)
-            self.given += len(data)
             yield data
 
     def _goes_on(self) -> bool:
@@ -150,12 +148,20 @@ class _Stretches:
                 # What is open begins in the next part, and is decoded there?
                 self.ended = self._stop is not None and oldest >= self._stop and self.fed >= self._stop + LOOK_BACK
                 return not self.ended
+            self._settle()
             if not self._next_hit():
                 self.ended = True
                 return False
             if self._begins_another() or self.given_up:
                 return False
         return True
+
+    def _settle(self) -> None:
+        """Tell the search where nothing came of its last hit."""
+        if self._cause is not None and not self.fruitful:
+            self._source.decoded_in_vain(self._cause, self.fed - self._settled)
+        self._cause = None
+        self.fruitful = False
 
     def _next_hit(self) -> bool:
         """Look for the next hit; say whether there is one."""
@@ -166,6 +172,8 @@ class _Stretches:
             return False
         self._position = hit + 1
         self._need = hit + LOOK_AHEAD
+        self._cause = self._source.found_by
+        self._settled = self.fed
         return True
 
     def _begins_another(self) -> bool:
@@ -173,6 +181,6 @@ class _Stretches:
         hit = self._position - 1
         if hit < self.fed or (lines := self._source.before(hit, self.fed)) <= self.fed:
             return False
-        self.fed = lines
+        self.fed = self._settled = lines
         self._size = SLICE_MIN
         return True
