@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from allocfail.decoder.fill import enrich
+from allocfail.decoder.enrich import enrich
 from allocfail.logs.events import Options, decode_bytes
 
 HEADER = (

@@ -12,17 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocfail.decoder.fill import at, enrich
+from allocfail.decoder.enrich import enrich
+from allocfail.decoder.fields import at
+from allocfail.decoder.options import Options
 from allocfail.logs.filter import enrich_line
 
 HEADER = "swapper: page allocation failure. order:1, mode:0x20"
 DUMP = (Path(__file__).parents[1] / "samples" / "svn3-centos6.log").read_text(encoding="utf-8")
-NOW = datetime(2024, 5, 6, 7, 8, 9, 123456, UTC)
+NOW = Options(now=int(datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC).timestamp()) * 1000 + 123)
 
 
 def made(document: dict[str, Any]) -> dict[str, Any]:
     before = copy.deepcopy(document)
-    out = enrich(document, now=NOW)
+    out = enrich(document, NOW)
     assert document == before
     assert out is not None
     return out
@@ -164,7 +166,7 @@ fields = st.sampled_from(
 @given(st.dictionaries(fields, json_values, max_size=6))
 def test_nothing_is_ever_lost_or_changed(document: dict[str, Any]) -> None:
     before = copy.deepcopy(document)
-    out = enrich(document, now=NOW)
+    out = enrich(document, NOW)
     assert document == before
     if out is None:
         return

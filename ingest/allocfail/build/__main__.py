@@ -9,9 +9,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from allocfail import facts
-from allocfail.painless import pipelines
 from allocfail.cluster import saved_objects
 from allocfail.content import content_path
+from allocfail.painless import pipelines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ __all__ = ["main"]
 #: Each returns texts by path below the project's root. Facts come first: the others are made from them.
 _SOURCES: tuple[Callable[[], dict[str, str]], ...] = (
     lambda: {facts.COMPILED: facts.compile_facts()},
+    pipelines.generate_scripts,
     pipelines.generate,
     saved_objects.generate,
 )

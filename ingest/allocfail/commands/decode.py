@@ -58,8 +58,6 @@ def make_options(
     *, kernel: str | None, year: int | None, timezone: str, kb_url: str | None, file: str | None = None
 ) -> Options:
     """Return the decoder's options; raises :class:`InputError` for what makes no sense."""
-    from datetime import UTC, datetime
-
     from allocfail.decoder.options import Options
     from allocfail.urls import base_url
 
@@ -69,12 +67,15 @@ def make_options(
         if parse_release(kernel) is None:
             raise InputError(f"not a kernel release: {kernel}")
     if timezone != "UTC":
-        from allocfail.decoder import times
+        from allocfail.decoder import kit
 
-        times.zone(timezone)
+        try:
+            kit.zone(timezone)
+        except ValueError:
+            raise InputError(f"unknown time zone: {timezone!r} (use a name such as Europe/Prague, or +02:00)") from None
     reference = None
     if file not in {None, "-"} and file is not None:
-        reference = datetime.fromtimestamp(Path(file).stat().st_mtime, UTC)
+        reference = Path(file).stat().st_mtime_ns // 1_000_000
     return Options(kernel=kernel, year=year, timezone=timezone, reference=reference, file=file, kb_url=base_url(kb_url))
 
 
@@ -140,7 +141,7 @@ def _rendered(file: str, options: Options, form: str, *, explain: bool, workers:
 
     def render(event: Event) -> bytes:
         if explain:
-            return _explained(event, options, form).encode("utf-8", "replace")
+            return _explained(event, form).encode("utf-8", "replace")
         if form == "ndjson":
             return (dumps(event.document) + "\n").encode()
         from allocfail.report import event as report
@@ -153,11 +154,11 @@ def _rendered(file: str, options: Options, form: str, *, explain: bool, workers:
         yield from scan.decode(file, decoder, render, needles, workers=workers, progress=progress)
 
 
-def _explained(event: Event, options: Options, form: str) -> str:
-    from allocfail.decoder.document import explain
+def _explained(event: Event, form: str) -> str:
+    from allocfail.decoder.event import explain
     from allocfail.terminal import printable
 
-    frames = explain(event.dump, options)
+    frames = explain(event.event)
     mark = event.document["allocfail"]["fingerprint"]
     if form == "ndjson":
         return dumps({"fingerprint": mark, "frames": frames}) + "\n"

@@ -14,9 +14,8 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from allocfail import facts
-from allocfail.decoder.banner import Banner, parse_banner
-from allocfail.decoder.header import Header, continue_header, parse_header
-from allocfail.decoder.memory import MemoryBuilder, is_memory_line, starts_memory
+from allocfail.decoder.header import Header, continue_header
+from allocfail.decoder.memory import MemoryLines, is_memory_line, starts_memory
 from allocfail.decoder.trace import (
     Frame,
     TraceBuilder,
@@ -24,11 +23,12 @@ from allocfail.decoder.trace import (
     is_failure_frame,
     is_page_frame,
     is_vmalloc_frame,
-    parse_frames,
 )
 
 if TYPE_CHECKING:
+    from allocfail.decoder.banner import Banner
     from allocfail.decoder.records import Record
+    from allocfail.decoder.said import Said
 
 __all__ = ["Assembler", "Dump", "OomLines", "SlabLines"]
 
@@ -111,7 +111,7 @@ class Dump:
     """Of a body without a header: the caller of the announcing function was seen."""
     announced: bool = False
     """The trace goes through the function that announces a failed allocation."""
-    memory: MemoryBuilder = field(default_factory=MemoryBuilder)
+    memory: MemoryLines = field(default_factory=MemoryLines)
     slab: SlabLines = field(default_factory=SlabLines)
     oom: OomLines = field(default_factory=OomLines)
     suppressed: int | None = None
@@ -217,10 +217,11 @@ class Assembler:
     @property
     def begun(self) -> bool:
         """Whether an event has begun that is not yet handed out: more than lines that may become part of one."""
-        return bool(self._queue)
+        return len(self._queue) > 0
 
-    def feed(self, record: Record) -> tuple[Dump, ...] | list[Dump]:
-        """Take one record; return the dumps that it closed."""
+    def feed(self, said: Said) -> tuple[Dump, ...] | list[Dump]:
+        """Take one record, read; return the dumps that it closed."""
+        record = said.record
         self._count += 1
         text = record.text
         # A host without a time is a console's prompt in front of one line.
@@ -253,7 +254,7 @@ class Assembler:
         stream.count += 1
         stream.seen = self._count
         if text:
-            self._place(stream, record, text)
+            self._place(stream, said, text)
         if stream.open or stream.precursor is not None or stream.target is not None or stream.suppressed is not None:
             self._age(stream)
             self._holding[key] = stream
@@ -273,34 +274,29 @@ class Assembler:
 
     # -- placing a line ------------------------------------------------------------------------------------------------
 
-    def _place(self, stream: _Stream, record: Record, text: str) -> None:
+    def _place(self, stream: _Stream, said: Said, text: str) -> None:
         target = stream.target
-        if target is not None and target.memory.memory.started and "alloc" not in text and is_memory_line(text):
+        record = said.record
+        if target is not None and target.memory.started and "alloc" not in text and is_memory_line(text):
             target.memory.add(text)
             self._own(stream, target, record)
             return
-        frames = parse_frames(text)
-        if frames is not None:
-            # Most lines of a dump, and no other kind of line is one.
-            self._frames(stream, record, text, frames)
+        if said.frames is not None:
+            self._frames(stream, record, text, said.frames)
             return
-        if "alloc" in text or "vmap " in text or "oom-killer" in text:
-            header = parse_header(text)
-            if header is not None:
-                self._header(stream, record, header)
-                return
-            if text.endswith(" callbacks suppressed") and text.startswith(("warn_alloc: ", "warn_alloc_failed: ")):
-                self._suppressed(stream, record, text)
-                return
+        if said.header is not None:
+            self._header(stream, record, said.header)
+            return
+        if text.endswith(" callbacks suppressed") and text.startswith(("warn_alloc: ", "warn_alloc_failed: ")):
+            self._suppressed(stream, record, text)
+            return
         if (stream.torn is not None or " cpuset=" in text) and self._cpuset(stream, record, text):
             return
         if stream.slab is not None and self._slab_line(stream, stream.slab, record, text):
             return
-        if text.startswith(("CPU: ", "Pid: ")):
-            banner = parse_banner(text)
-            if banner is not None:
-                self._banner(stream, record, banner)
-                return
+        if said.banner is not None:
+            self._banner(stream, record, said.banner)
+            return
         target = stream.target
         if text.startswith("Hardware name: "):
             target = self._candidate(stream)
@@ -378,8 +374,8 @@ class Assembler:
         for other in list(stream.open):
             if other.kind == "slab_allocation_failure":
                 continue
-            if other.traced or other.memory.memory.started:
-                if other.traced and not other.memory.memory.started and not self._ended(other):
+            if other.traced or other.memory.started:
+                if other.traced and not other.memory.started and not self._ended(other):
                     other.interleaved = True
                 self._close(stream, other)
         bodies = [d for d in stream.open if d.kind != "slab_allocation_failure"]
@@ -391,7 +387,7 @@ class Assembler:
 
     @staticmethod
     def _ended(dump: Dump) -> bool:
-        return dump.trace.build(old_release=False).outermost
+        return dump.trace.ended
 
     def _suppressed(self, stream: _Stream, record: Record, text: str) -> None:
         digits = text[text.find(": ") + 2 : -21]
@@ -417,7 +413,7 @@ class Assembler:
                 if (
                     dump.kind != "slab_allocation_failure"
                     and dump.banner is None
-                    and not dump.memory.memory.started
+                    and not dump.memory.started
                     and not _has_own_trace(dump)
                     and _same_task(dump.comm, banner.comm)
                 ):
@@ -449,7 +445,7 @@ class Assembler:
     def _frames(self, stream: _Stream, record: Record, text: str, frames: tuple[Frame, ...]) -> None:
         target = self._candidate(stream)
         start = text[0] in "CB" and text.startswith(_words().start)
-        if target.memory.memory.started or (start and (target.trace.frames or target.addresses)):
+        if target.memory.started or (start and (target.trace.frames or target.addresses)):
             # A second trace: another report's.
             target.sealed = True
             stream.foreign = True
@@ -493,7 +489,7 @@ class Assembler:
                 other.header is not None
                 and other.kind != "slab_allocation_failure"
                 and not other.announced
-                and not other.memory.memory.started
+                and not other.memory.started
                 and (dump.banner is None or _same_task(other.comm, dump.banner.comm))
             ):
                 # Another CPU's trace had been taken for its own.
@@ -525,7 +521,7 @@ class Assembler:
         target = stream.target
         if target is None or target.kind == "slab_allocation_failure":
             return
-        if target.memory.memory.started:
+        if target.memory.started:
             self._mix(stream, target)
             return
         if target not in stream.open:
@@ -534,7 +530,7 @@ class Assembler:
                 self._promote(stream, target)
             else:
                 # Another report stood in between: the block belongs to the failure before it.
-                waiting = [d for d in stream.open if d.traced and not d.memory.memory.started and d.kind[:4] != "slab"]
+                waiting = [d for d in stream.open if d.traced and not d.memory.started and d.kind[:4] != "slab"]
                 if not waiting:
                     stream.target = None
                     return
@@ -574,7 +570,7 @@ class Assembler:
         return True
 
     def _other(self, stream: _Stream, target: Dump, record: Record, text: str) -> None:
-        memory = target.memory.memory
+        memory = target.memory
         if memory.started:
             if is_memory_line(text):
                 target.memory.add(text)
@@ -604,7 +600,7 @@ class Assembler:
             if text.startswith("mems_allowed="):
                 dump.mems_allowed = text[13:]
                 stream.torn = None
-            elif not dump.cpuset and " " not in text and parse_frames(text) is None:
+            elif not dump.cpuset and " " not in text:
                 dump.cpuset = text
             else:
                 return False
@@ -735,7 +731,7 @@ class Assembler:
         for dump in stream.open:
             if dump.kind == "slab_allocation_failure":
                 limit = _PATIENCE_SLAB
-            elif dump.kind != "oom_kill" and (dump.traced or dump.memory.memory.started):
+            elif dump.kind != "oom_kill" and (dump.traced or dump.memory.started):
                 limit = _PATIENCE_BODY
             else:
                 limit = _PATIENCE
@@ -748,7 +744,8 @@ class Assembler:
 
     def _sweep(self) -> None:
         """Close what other streams' records have left far behind."""
-        for key, stream in list(self._holding.items()):
+        for key in list(self._holding):
+            stream = self._holding[key]
             self._expire(key, stream, self._count - stream.seen)
 
     def _expire(self, key: tuple[str | None, str | None], stream: _Stream, silent: int) -> None:
@@ -778,7 +775,7 @@ class Assembler:
 
 
 def _all_patience(dump: Dump) -> int:
-    if dump.kind == "slab_allocation_failure" or dump.memory.memory.whole:
+    if dump.kind == "slab_allocation_failure" or dump.memory.whole:
         return _ALL_HEADER if dump.kind == "oom_kill" else _ALL_WHOLE
     return _ALL_TRACED if dump.traced and dump.kind != "oom_kill" else _ALL_HEADER
 
@@ -871,7 +868,7 @@ def _slab_node(text: str) -> dict[str, int] | None:
 
 def _is_words(text: str) -> bool:
     """Whether a line is raw stack words (x86 before 4.10): blanks and hex words of one length."""
-    words = text.split()
+    words = [word for word in text.split(" ") if word]
     if len(words) < 2 or len(words[0]) not in (8, 16):
         return False
     return all(len(w) == len(words[0]) and all(c in "0123456789abcdef" for c in w) for w in words)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import cache
 from typing import Any, NamedTuple
 
 from allocfail import facts
 from allocfail.decoder.framing import BLANKS, frame
+from allocfail.decoder.kit import bytes_text, json_of, number_text, without_surrogates
 from allocfail.decoder.records import Origin
 
 __all__ = ["EXPORT_START", "Export", "Opened", "open_json"]
@@ -52,11 +52,6 @@ EXPORT_START = "__CURSOR="
 _EXPORT_KEY = re.compile(r"[A-Z0-9_]+$").match
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = _paths().keys
-    return {key: value for key, value in pairs if key in keys}
-
-
 def open_json(line: str) -> Opened | None:
     """Open a line that is a JSON object with a text in it, also behind a runtime's prefix; None for any other line."""
     body = line.strip(BLANKS + "\x1e,")
@@ -67,10 +62,8 @@ def open_json(line: str) -> Opened | None:
     start = body.find("{")
     if start < 0 or body.startswith('"'):
         if m := _PRETTY(line):
-            try:
-                return Opened(_writable(json.loads(m[1], strict=False)))
-            except ValueError:
-                return None
+            text = json_of(m[1], _paths().keys)
+            return Opened(_writable(text)) if isinstance(text, str) else None
         return None
     if start > 0 and body[:start].strip(BLANKS):
         # A runtime's or a daemon's prefix in front of the object: nothing but the prefix, a tag at most.
@@ -82,10 +75,7 @@ def open_json(line: str) -> Opened | None:
         body = body.rstrip("]" + BLANKS)
         if not body.endswith("}"):
             return None
-    try:
-        found = json.loads(body, strict=False, object_pairs_hook=_pairs)
-    except (ValueError, RecursionError):
-        return None
+    found = json_of(body, _paths().keys)
     return _opened(found) if isinstance(found, dict) else None
 
 
@@ -104,18 +94,18 @@ def _opened(found: dict[str, Any]) -> Opened | None:
                 break
         if path == "MESSAGE" and isinstance(value, list):
             # journalctl writes what is not printable as an array of bytes.
-            try:
-                text = bytes(value).decode("utf-8", "replace")
-            except (TypeError, ValueError, OverflowError):
-                continue
-            break
+            spelled = bytes_text(value)
+            if spelled is not None:
+                text = spelled
+                break
     if text is None:
         return None
     time: str | None = None
     for path in paths.times:
         value = _at(found, path)
-        if isinstance(value, str) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-            time = _writable(str(value))
+        printed = value if isinstance(value, str) else number_text(value)
+        if printed is not None:
+            time = _writable(printed)
             break
     caller = _text(found, "caller")
     return Opened(
@@ -130,7 +120,7 @@ def _opened(found: dict[str, Any]) -> Opened | None:
 
 def _writable(text: str) -> str:
     """Replace lone surrogates, which no UTF-8 output can hold."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return without_surrogates(text, "\ufffd")
 
 
 def _at(found: dict[str, Any], path: str) -> Any:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from allocfail import facts
-from allocfail.decoder import gfp, knowledge, times
-from allocfail.decoder.fingerprint import NOTHING_KEPT, Kept, fingerprint, keep
+from allocfail.decoder import knowledge, times
+from allocfail.decoder.memory import read_memory
 from allocfail.decoder.options import Options
 
 if TYPE_CHECKING:
     from allocfail.decoder.assembly import Dump
+    from allocfail.decoder.event import Event
+    from allocfail.decoder.fingerprint import Fingerprint
     from allocfail.decoder.memory import Memory
-    from allocfail.decoder.records import Origin, Record
-    from allocfail.decoder.trace import Trace
+    from allocfail.decoder.records import Origin
 
-__all__ = ["Options", "build", "explain"]
+__all__ = ["Options", "advise", "architecture", "build"]
 
 #: What a signed 64-bit field of an index holds.
 _LONG = 2**63 - 1
@@ -50,33 +50,27 @@ def architecture(release: str) -> str | None:
     return None
 
 
-def _old(release: str | None, *, colon: bool) -> bool:
-    """Whether x86 of this release printed no ``?`` before guesses: before 2.6.28 (arch/x86/kernel/dumpstack_64.c)."""
-    if release is None:
-        return not colon
-    numbers: list[int] = []
-    at = 0
-    while len(numbers) < 3:
-        end = at
-        while end < len(release) and end - at < 6 and "0" <= release[end] <= "9":
-            end += 1
-        if end == at:
-            break
-        numbers.append(int(release[at:end]))
-        if not release.startswith(".", end):
-            break
-        at = end + 1
-    while len(numbers) < 3:
-        numbers.append(0)
-    return numbers < [2, 6, 28]
+@cache
+def _owners() -> dict[str, str]:
+    owners: dict[str, str] = facts.load()["subsystems"]["prefixes"]
+    return owners
 
 
 @lru_cache(maxsize=1024)
 def _subsystem(name: str) -> str | None:
     """Return who owns a function outside a module: the longest known prefix of its name decides."""
-    prefixes: dict[str, str] = facts.load()["subsystems"]["prefixes"]
+    prefixes = _owners()
     for end in range(len(name), 0, -1):
         owner = prefixes.get(name[:end])
+        if owner is not None:
+            return owner
+    return None
+
+
+def _owner(names: tuple[str, ...]) -> str | None:
+    """Return who owns the first function that is anybody's."""
+    for name in names:
+        owner = _subsystem(name)
         if owner is not None:
             return owner
     return None
@@ -91,34 +85,6 @@ def _whole(into: dict[str, Any], name: str, digits: str | None) -> None:
         into[name + "_text"] = digits
     else:
         into[name] = int(digits)
-
-
-def _completeness(dump: Dump, trace: Trace) -> tuple[bool, str | None]:
-    memory = dump.memory.memory
-    if dump.limit is not None:
-        return False, dump.limit
-    if dump.kind == "slab_allocation_failure":
-        lines = dump.slab
-        if lines.cache is not None and lines.nodes:
-            return True, None
-        return False, "truncated" if lines.cache is not None or lines.nodes else "header only"
-    if dump.header is None:
-        return False, "header only" if dump.precursor is not None else "no header"
-    if not dump.traced and dump.banner is None and not memory.started:
-        return False, "header only"
-    if dump.mixed:
-        return False, "interleaved"
-    if dump.missed is not None:
-        return False, f"missed {dump.missed} kernel messages" if dump.missed else "missed kernel messages"
-    # From 3.10 on every architecture prints a banner, x86 alone since 2.6.24.
-    colon = dump.header.colon and not (dump.trace.bannerless or any(f.callee for f in dump.trace.frames))
-    banner = dump.banner is not None or not (colon or dump.header.names is not None)
-    # Without symbols only what follows says that the trace had come to its end.
-    reached = trace.outermost or (dump.addresses and memory.started and not trace.functions)
-    cut = memory.started and not memory.whole
-    if banner and reached and not cut and dump.traced:
-        return True, None
-    return False, "interleaved" if dump.interleaved else "truncated"
 
 
 def _memory(memory: Memory) -> dict[str, Any]:
@@ -153,34 +119,27 @@ def _memory(memory: Memory) -> dict[str, Any]:
     return out
 
 
-def _trace(dump: Dump, release: str | None) -> Trace:
-    colon = dump.header is not None and (dump.header.colon or dump.header.names is not None)
-    if dump.header is None or dump.kind in ("oom_kill", "slab_allocation_failure"):
-        colon = True
-    return dump.trace.build(old_release=_old(release, colon=colon))
-
-
 def _stamp(time: str, origin: Origin | None, options: Options) -> str | None:
     reference = options.reference
     if origin is not None and origin.time is not None:
         # The container's own time says which year a line's date without one is of.
-        own = times.resolve(origin.time, tz=options.timezone)
+        own = times.millis_of(origin.time, tz=options.timezone)
         if own is not None:
-            reference = datetime.fromisoformat(own)
+            reference = own
     return times.resolve(time, year=options.year, tz=options.timezone, reference=reference)
 
 
-def build(dump: Dump, options: Options) -> dict[str, Any]:
-    """Return the document of one event, as the contract orders its fields."""
+def build(event: Event, options: Options) -> dict[str, Any]:
+    """Return the document of one event, as the contract orders its fields, without verdict and articles."""
+    dump = event.dump
     header = dump.header if dump.header is not None else dump.precursor
     banner = dump.banner
     first = dump.records[0]
-    head: Record = dump.head or first
+    head = event.head
     origin = head.origin
-    printed_release = banner.release if banner is not None else None
-    release = printed_release or options.kernel or (origin.release if origin is not None else None)
-    trace = _trace(dump, release)
-    kept = NOTHING_KEPT if dump.mixed else keep(trace)
+    release = event.release
+    trace = event.trace
+    kept = event.kept
     kind = dump.kind
     own: dict[str, Any] = {"kind": kind}
     doc: dict[str, Any] = {}
@@ -191,7 +150,7 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
         own["time_source"] = "log"
     if dump.head is not None:
         doc["message"] = head.text
-    event: dict[str, Any] = {
+    what: dict[str, Any] = {
         "kind": "event",
         "category": ["host"],
         "type": ["info"],
@@ -201,9 +160,9 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
         "action": _ACTIONS[kind],
     }
     if kind != "page_allocation_stall":
-        event["outcome"] = "failure"
-    event["original"] = "\n".join(r.raw for r in dump.records)
-    doc["event"] = event
+        what["outcome"] = "failure"
+    what["original"] = "\n".join(r.raw for r in dump.records)
+    doc["event"] = what
 
     comm = dump.comm
     host: dict[str, Any] = {}
@@ -244,14 +203,13 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
     source = None
     if kind == "vmalloc_allocation_failure":
         source = header if header is not None and header.reason is not None else dump.precursor
-    pages = None
     if order is not None:
         if order > _MOST_ORDER:
             own["order_text"] = str(order)
         else:
             own["order"] = order
             if 0 <= order < _MOST_ORDER:
-                pages = own["pages"] = 1 << order
+                own["pages"] = 1 << order
     if header is not None and header.stalled_ms is not None:
         _whole(own, "stalled_ms", str(header.stalled_ms))
     if source is not None:
@@ -283,7 +241,7 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
             killed["score_adj"] = score
         own["oom"] = killed
 
-    mask = _gfp(dump, release)
+    mask = event.mask
     if mask is not None:
         own["gfp"] = mask.as_document()
     if header is not None:
@@ -323,46 +281,34 @@ def build(dump: Dump, options: Options) -> dict[str, Any]:
     if kept.names:
         own["site"] = kept.names[0]
         own["site_reliable"] = any(trace.reliable)
-        subsystem = kept.modules[0] or next((s for s in map(_subsystem, kept.names) if s is not None), None)
+        subsystem = kept.modules[0] or _owner(kept.names)
         if subsystem is not None:
             own["subsystem"] = subsystem
-    if dump.memory.memory.started:
-        memory = _memory(dump.memory.memory)
+    if dump.memory.started:
+        memory = _memory(read_memory(dump.memory.lines))
         if memory:
             own["memory"] = memory
 
-    complete, reason = _completeness(dump, trace)
-    own["complete"] = complete
-    if reason is not None:
-        own["incomplete_reason"] = reason
+    own["complete"] = event.incomplete is None
+    if event.incomplete is not None:
+        own["incomplete_reason"] = event.incomplete
     if dump.suppressed is not None:
         own["suppressed"] = dump.suppressed
     if dump.repeated:
         own["repeated"] = dump.repeated
     own["provenance"] = (origin.provenance if origin is not None else None) or "plausible"
 
-    _identify(doc, own, dump, kept=kept, subsystem=subsystem, name=mask.name if mask is not None else None)
-    _advise(doc, own, pages, options.kb_url)
-    follows = _follows(dump, mask, release, options)
-    if follows is not None:
-        own["follows"] = follows
+    _identify(doc, own, event.fingerprint, subsystem=subsystem, name=mask.name if mask is not None else None)
+    if event.follows is not None:
+        own["follows"] = event.follows
     doc["tags"] = ["kernel-allocation-failure"]
     doc["allocfail"] = own
     return doc
 
 
 def _identify(
-    doc: dict[str, Any], own: dict[str, Any], dump: Dump, *, kept: Kept, subsystem: str | None, name: str | None
+    doc: dict[str, Any], own: dict[str, Any], mark: Fingerprint, *, subsystem: str | None, name: str | None
 ) -> None:
-    mark = fingerprint(
-        dump.kind,
-        order=dump.header.order if dump.header is not None and dump.kind.startswith("page_") else None,
-        comm=dump.comm,
-        cache_=dump.slab.cache,
-        constraint=dump.oom.constraint,
-        victim=dump.oom.victim,
-        kept=kept,
-    )
     own["fingerprint"] = {
         "id": mark.id,
         "version": "af1",
@@ -380,32 +326,38 @@ def _identify(
     doc["event"]["reason"] = reason
 
 
-def _advise(doc: dict[str, Any], own: dict[str, Any], pages: int | None, base: str) -> None:
-    """Add verdict and articles, from the fields that the event has by now."""
+def advise(doc: dict[str, Any], base: str) -> None:
+    """Add verdict and articles, from the fields that the event has by now; ``base`` is where the articles are."""
+    own: dict[str, Any] = doc["allocfail"]
+    pages: int | None = own.get("pages")
     features: knowledge.Features = {"kind": own["kind"], "complete": own["complete"], "has_order": "order" in own}
     values: dict[str, str] = {}
-    mask = own.get("gfp", {})
-    memory = own.get("memory", {})
-    zones = memory.get("zones", [])
+    mask: dict[str, Any] = own.get("gfp", {})
+    memory: dict[str, Any] = own.get("memory", {})
+    zones: list[dict[str, Any]] = memory.get("zones", [])
+    trace: dict[str, Any] = own.get("trace", {})
+    vmalloc: dict[str, Any] = own.get("vmalloc", {})
+    oom: dict[str, Any] = own.get("oom", {})
+    slab: dict[str, Any] = own.get("slab", {})
+    process: dict[str, Any] = doc.get("process", {})
     if "may_sleep" in mask:
         features["may_sleep"] = mask["may_sleep"]
-    if "context" in own.get("trace", {}):
-        features["context"] = own["trace"]["context"]
+    if "context" in trace:
+        features["context"] = trace["context"]
     if "order" in own:
         features["order"] = own["order"]
         values["order"] = str(own["order"])
     features["zones"] = bool(zones)
     if zones:
-        nodes = {z.get("node", 0) for z in zones}
-        features["numa"] = len(nodes) > 1
+        features["numa"] = len({str(z.get("node", 0)) for z in zones}) > 1
         largest = memory.get("largest_free_order")
         if "order" in own and any("free_blocks" in z for z in zones):
             features["blocks"] = largest is not None and largest >= own["order"]
-    if "reason" in own.get("vmalloc", {}):
-        features["vmalloc_reason"] = own["vmalloc"]["reason"]
-        values["reason"] = own["vmalloc"]["reason"]
-    if "constraint" in own.get("oom", {}):
-        features["oom_constraint"] = own["oom"]["constraint"]
+    if "reason" in vmalloc:
+        features["vmalloc_reason"] = vmalloc["reason"]
+        values["reason"] = vmalloc["reason"]
+    if "constraint" in oom:
+        features["oom_constraint"] = oom["constraint"]
     if pages is not None:
         values["pages"] = str(pages)
     if "name" in mask:
@@ -424,12 +376,11 @@ def _advise(doc: dict[str, Any], own: dict[str, Any], pages: int | None, base: s
     stalled = own.get("stalled_ms", own.get("stalled_ms_text"))
     if stalled is not None:
         values["stalled_ms"] = str(stalled)
-    vmalloc = own.get("vmalloc", {})
     size = vmalloc.get("bytes", vmalloc.get("bytes_text"))
     if size is not None:
         values["size"] = str(size)
-    values["cache"] = own.get("slab", {}).get("cache", "(unknown)")
-    values["comm"] = doc.get("process", {}).get("name", "(unknown)")
+    values["cache"] = slab.get("cache", "(unknown)")
+    values["comm"] = process.get("name", "(unknown)")
     own["verdict"] = knowledge.verdict(features, values)
     found = knowledge.articles(features, values, base)
     if found:
@@ -450,10 +401,16 @@ def _slab(dump: Dump) -> dict[str, Any]:
     if header is not None:
         out["allocator"] = header.allocator
         out["node"] = header.node
-    for name in ("cache", "object_size", "buffer_size", "default_order", "min_order", "order"):
-        value = getattr(lines, name)
-        if value is not None:
-            out[name] = value
+    if lines.cache is not None:
+        out["cache"] = lines.cache
+    numbers = {
+        "object_size": lines.object_size,
+        "buffer_size": lines.buffer_size,
+        "default_order": lines.default_order,
+        "min_order": lines.min_order,
+        "order": lines.order,
+    }
+    out.update({name: number for name, number in numbers.items() if number is not None})
     if lines.nodes:
         out["nodes"] = list(lines.nodes)
     return out
@@ -473,57 +430,3 @@ def _taint_words(tainted: str) -> tuple[str, ...]:
 
 def _taints(tainted: str) -> list[str]:
     return [] if tainted == "Not tainted" else list(_taint_words(tainted))
-
-
-def _gfp(dump: Dump, release: str | None) -> gfp.Gfp | None:
-    header = dump.header
-    if header is None or header.mode is None:
-        return None
-    printed = tuple(n for n in header.names.split("|") if n) if header.names is not None else None
-    return gfp.decode(header.mode, release=release, printed=printed)
-
-
-def _follows(dump: Dump, mask: gfp.Gfp | None, release: str | None, options: Options) -> str | None:
-    """Return the fingerprint of the page failure that a slab report follows."""
-    before = dump.follows
-    if before is None or before.header is None or mask is None or before.head is None or dump.head is None:
-        return None
-    if not _within_a_second(before.head, dump.head, options):
-        return None
-    if release is None and before.banner is not None:
-        release = before.banner.release
-    other = _gfp(before, release)
-    if other is None:
-        return None
-    ignored = set(facts.load()["verdict"]["follows_ignore"])
-    if not set(mask.flags) - ignored <= set(other.flags):
-        return None
-    trace = _trace(before, before.banner.release if before.banner is not None else None)
-    return fingerprint(before.kind, order=before.header.order, comm=before.comm, kept=keep(trace)).id
-
-
-def _within_a_second(one: Record, two: Record, options: Options) -> bool:
-    """Whether two records are of the same second, by printk's clock where they have one, else by the wall's."""
-    if one.uptime is not None and two.uptime is not None:
-        try:
-            return abs(float(two.uptime) - float(one.uptime)) <= 1.0
-        except ValueError:
-            return False
-    if one.time == two.time or one.time is None or two.time is None:
-        return True
-    first = times.resolve(one.time, year=options.year, tz=options.timezone, reference=options.reference)
-    second = times.resolve(two.time, year=options.year, tz=options.timezone, reference=options.reference)
-    if first is None or second is None:
-        return False
-    return abs(datetime.fromisoformat(second) - datetime.fromisoformat(first)) <= timedelta(seconds=1)
-
-
-def explain(dump: Dump, options: Options) -> list[dict[str, Any]]:
-    """Return every frame of an event with the number of the rule that dropped it, or none where it was kept."""
-    release = (dump.banner.release if dump.banner is not None else None) or options.kernel
-    trace = _trace(dump, release)
-    dropped = dict(keep(trace).dropped)
-    return [
-        {"function": name, "reliable": reliable, "rule": dropped.get(at)}
-        for at, (name, reliable) in enumerate(zip(trace.functions, trace.reliable, strict=True))
-    ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from allocfail import facts
+from allocfail.decoder.kit import sha256
 from allocfail.decoder.trace import normalise
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def keep(trace: Trace) -> Kept:
             site = selected[at]
         kept.append(name)
         modules.append(trace.frame_modules[selected[at]])
-    return Kept(tuple(kept), site, tuple(modules), tuple(sorted(dropped)))
+    return Kept(tuple(kept), site, tuple(modules), tuple(dropped))
 
 
 def safe(name: str) -> str:
@@ -147,7 +147,7 @@ def cache_name(cache_: str) -> str:
 
 def identify(text: str) -> str:
     """Return the id of a fingerprint's text: ``af1:`` and 16 hex digits of its SHA-256."""
-    return f"{VERSION}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return f"{VERSION}:{sha256(text)[:16]}"
 
 
 def fingerprint(

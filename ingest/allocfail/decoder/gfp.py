@@ -81,10 +81,18 @@ class Gfp:
         document: dict[str, Any] = {"mask": self.mask}
         if self.decoded_by is not None:
             document["flags"] = list(self.flags)
-        for key in ("name", "decoded_by", "table", "unknown_bits", "may_sleep", "conflict"):
-            value = getattr(self, key)
-            if value is not None:
-                document[key] = value
+        if self.name is not None:
+            document["name"] = self.name
+        if self.decoded_by is not None:
+            document["decoded_by"] = self.decoded_by
+        if self.table is not None:
+            document["table"] = self.table
+        if self.unknown_bits is not None:
+            document["unknown_bits"] = self.unknown_bits
+        if self.may_sleep is not None:
+            document["may_sleep"] = self.may_sleep
+        if self.conflict is not None:
+            document["conflict"] = self.conflict
         if self.candidates:
             document["candidates"] = [reading.as_document() for reading in self.candidates]
         return document
@@ -111,7 +119,7 @@ class _View(NamedTuple):
     """Names by bit; empty where the bit means nothing."""
     values: dict[str, int]
     """Every name the kernel could print, composites included."""
-    order: tuple[tuple[str, int], ...]
+    order: tuple[str, ...]
     """What names are printed from, first match first."""
     known: int
     sleeps: int
@@ -138,7 +146,8 @@ class _Tables(NamedTuple):
     trees: tuple[_Table, ...]
     marks: tuple[str, ...]
     excluded: tuple[str, ...]
-    sleeps: frozenset[str]
+    sleeping: tuple[str, ...]
+    """The flags that let a request wait."""
 
 
 def _key(major: int, minor: int, patch: int) -> int:
@@ -160,7 +169,7 @@ def _view(config: str, bits: list[str], composites: list[str], order: list[str] 
         config=config,
         bits=names,
         values=values,
-        order=tuple((name, values[name]) for name in listed if name in values),
+        order=tuple(name for name in listed if name in values),
         known=sum(1 << bit for bit, name in enumerate(names) if name),
         sleeps=sum(values.get(name, 0) for name in sleeps),
     )
@@ -207,7 +216,7 @@ def _tables() -> _Tables:
         trees=tuple(_table(row, data) for row in data["trees"]),
         marks=tuple(data["red_hat"]["marks"]),
         excluded=tuple(data["red_hat"]["not"]),
-        sleeps=frozenset(data["sleeps"]),
+        sleeping=tuple(data["sleeps"]),
     )
 
 
@@ -308,7 +317,8 @@ def _spell(view: _View, mask: int) -> list[str]:
     """Spell a mask as the kernel's format_flags() (lib/vsprintf.c) does."""
     parts = []
     rest = mask
-    for name, value in view.order:
+    for name in view.order:
+        value = view.values[name]
         if rest & value == value:
             parts.append(name)
             rest &= ~value
@@ -363,7 +373,8 @@ class _Span:
     position: int
     """Of the last table; -1 for a distribution's tree, which has no neighbours."""
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """Return the releases, and the build options they take."""
         span = self.since if self.since == self.until else f"{self.since}-{self.until}"
         return f"{span} with CONFIG_{self.config.replace('+', '+CONFIG_')}" if self.config else span
 
@@ -375,29 +386,36 @@ def _readings(
 
     Names are compared as a set, because their order changed between releases; ``printed`` stand for all.
     """
-    found: dict[tuple[object, ...], tuple[Reading, list[_Span]]] = {}
+    found: dict[str, Reading] = {}
+    held: dict[str, list[_Span]] = {}
     for position, (table, views) in enumerate(tables):
-        seen = set()
+        seen: set[str] = set()
         for view in views:
             parts = _spell(view, mask) if printed is None else printed
             flags = _flags(view, mask)
             unknown = _hex(mask & ~view.known)
-            key = (flags, unknown, tuple(sorted(parts)))
+            key = f"{','.join(flags)} {unknown or ''} {','.join(sorted(parts))}"
             if key in seen:
                 continue  # a further build option changes nothing
             seen.add(key)
-            reading = Reading("", "|".join(parts) or None, flags, unknown, mask & view.sleeps != 0)
-            spans = found.setdefault(key, (reading, []))[1]
-            if table.build:
-                spans.append(_Span(table.label, table.label, view.config, -1))
-                continue
-            for span in spans:
-                if span.position == position - 1 and span.config == view.config:
-                    span.until, span.position = table.until, position
-                    break
-            else:
-                spans.append(_Span(table.since, table.until, view.config, position))
-    return [replace(reading, releases=", ".join(map(str, spans))) for reading, spans in found.values()]
+            if key not in found:
+                found[key] = Reading("", "|".join(parts) or None, flags, unknown, mask & view.sleeps != 0)
+                held[key] = []
+            _add_span(held[key], table, position, view.config)
+    return [replace(found[key], releases=", ".join(span.text() for span in held[key])) for key in found]
+
+
+def _add_span(spans: list[_Span], table: _Table, position: int, config: str) -> None:
+    """Add a table to the releases of a reading, to a span that ends just before it where there is one."""
+    if table.build:
+        spans.append(_Span(table.label, table.label, config, -1))
+        return
+    span = next((span for span in spans if span.position == position - 1 and span.config == config), None)
+    if span is None:
+        spans.append(_Span(table.since, table.until, config, position))
+    else:
+        span.until = table.until
+        span.position = position
 
 
 def _all_tables() -> tuple[_Table, ...]:
@@ -485,7 +503,7 @@ def _disagree(mask: str, value: int | None, names: Sequence[str], table: _Table 
             decoded_by="kernel",
             table=None if table is None else label,
             unknown_bits=None if table is None or not readings else readings[0].unknown_bits,
-            may_sleep=not flags.isdisjoint(_tables().sleeps),
+            may_sleep=any(flag in flags for flag in _tables().sleeping),
             conflict=conflict,
         )
     if not readings:
@@ -540,7 +558,9 @@ def _decode(mask: str, release: str | None, printed: tuple[str, ...] | None) -> 
     return gfp
 
 
-_decode_cached = lru_cache(maxsize=4096)(_decode)
+@lru_cache(maxsize=4096)
+def _decode_cached(mask: str, release: str | None, printed: tuple[str, ...] | None) -> Gfp:
+    return _decode(mask, release, printed)
 
 
 def decode(mask: str, *, release: str | None = None, printed: tuple[str, ...] | None = None) -> Gfp:
@@ -552,5 +572,5 @@ def decode(mask: str, *, release: str | None = None, printed: tuple[str, ...] | 
     one; None where the line has no parentheses, ``()`` where they are empty. A list that ends within a name, because
     the line was cut there, is no disagreement. Never raises for bad input.
     """
-    length = len(mask) + len(release or "") + sum(map(len, printed or ()))
-    return (_decode_cached if length <= _CACHED_LENGTH else _decode)(mask, release, printed)
+    length = len(mask) + len(release or "") + sum(len(name) for name in printed or ())
+    return _decode_cached(mask, release, printed) if length <= _CACHED_LENGTH else _decode(mask, release, printed)

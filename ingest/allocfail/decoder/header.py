@@ -7,7 +7,9 @@ walk in a language without regular expressions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from allocfail.decoder.kit import utf8_length
 
 __all__ = ["COMM_BYTES", "Header", "continue_header", "parse_header"]
 
@@ -75,8 +77,8 @@ def _comm(text: str) -> str | None:
     """Return the process name, or None where it can't be one (empty, or longer than the kernel keeps)."""
     if not text or len(text) > COMM_BYTES:
         return None
-    # At most 15 characters here, so the encoding is cheap; a name is counted in bytes.
-    return text if text.isascii() or len(text.encode("utf-8", "surrogatepass")) <= COMM_BYTES else None
+    # A name is counted in bytes.
+    return text if utf8_length(text) <= COMM_BYTES else None
 
 
 def _mask(text: str, at: int) -> tuple[str | None, str | None, int]:
@@ -383,8 +385,6 @@ def parse_header(text: str) -> Header | None:
 
 def continue_header(header: Header, text: str) -> Header | None:
     """Complete a header that the kernel printed in pieces (4.9 to 4.14) by the next piece; None if ``text`` is none."""
-    from dataclasses import replace  # noqa: PLC0415 - rare, and slow to import
-
     if header.mode is None and header.torn and text.startswith((", mode:", "mode:", "0x")):
         at = text.find(":") + 1 if "mode:" in text[:7] else 0
         mode, names, end = _mask(text, at)

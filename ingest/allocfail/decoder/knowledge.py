@@ -5,7 +5,7 @@ The rules are data (``kb/facts/verdict.yml``, the articles' front matter); see t
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from allocfail import facts
@@ -57,11 +57,23 @@ def _first(rules: list[dict[str, Any]], features: Features) -> dict[str, Any] | 
     return None
 
 
+@cache
+def _rules() -> dict[str, list[dict[str, Any]]]:
+    lists: dict[str, Any] = facts.load()["verdict"]
+    return {name: rules for name, rules in lists.items() if isinstance(rules, list)}
+
+
+@cache
+def _articles() -> list[dict[str, Any]]:
+    articles: list[dict[str, Any]] = facts.load()["articles"]
+    return articles
+
+
 @lru_cache(maxsize=1024)
-def _chosen(items: tuple[tuple[str, str | int | bool], ...]) -> dict[str, Any]:
+def _chosen(items: tuple[tuple[str, str | int | bool], ...]) -> dict[str, dict[str, Any] | None]:
     """Return the rule of each list that applies to these features; a log's events differ in few of them."""
     features = dict(items)
-    rules = facts.load()["verdict"]
+    rules = _rules()
     return {name: _first(rules[name], features) for name in ("cause", "zone_reclaim", "severity", "remedies")}
 
 
@@ -69,8 +81,12 @@ def _chosen(items: tuple[tuple[str, str | int | bool], ...]) -> dict[str, Any]:
 def _applying(items: tuple[tuple[str, str | int | bool], ...]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return the articles that apply to these features, each with the rule by which it does."""
     features = dict(items)
-    found = ((article, _first(article["applies"], features)) for article in facts.load()["articles"])
-    return [(article, rule) for article, rule in found if rule is not None]
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for article in _articles():
+        rule = _first(article["applies"], features)
+        if rule is not None:
+            found.append((article, rule))
+    return found
 
 
 def verdict(features: Features, values: dict[str, str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TypedDict
 
 from allocfail import facts
 
-__all__ = ["Memory", "MemoryBuilder", "Zone", "is_memory_line", "starts_memory"]
+__all__ = ["Memory", "MemoryLines", "Zone", "is_memory_line", "read_memory", "starts_memory"]
 
 #: Counters and lists longer than this are no kernel's (a hostile line).
 _MOST = 64
@@ -47,9 +47,25 @@ class Memory:
     counters: dict[str, int] = field(default_factory=dict)
     allocations: list[dict[str, str | int]] = field(default_factory=list)
     page_kb: int | None = None
+
+
+@dataclass(slots=True)
+class MemoryLines:
+    """The lines of a Mem-Info block."""
+
+    lines: list[str] = field(default_factory=list)
     started: bool = False
     whole: bool = False
     """The block's last lines were seen."""
+
+    def add(self, text: str) -> None:
+        """Take one line."""
+        self.lines.append(text)
+        if starts_memory(text):
+            self.started = True
+        elif not self.whole and _NUMBER(text):
+            end = number(text, 0)[1]
+            self.whole = text.startswith(_ends()[1], end)
 
 
 def starts_memory(text: str) -> bool:
@@ -76,7 +92,7 @@ def number(text: str, at: int) -> tuple[int | None, int]:
     if found is None:
         return None, at + 1 if text.startswith("-", at) else at
     end = found.end()
-    if end - at > _DIGITS and end - at - text.startswith("-", at) > _DIGITS:
+    if end - at > _DIGITS and end - at - (1 if text.startswith("-", at) else 0) > _DIGITS:
         return None, end
     return int(found[0]), end
 
@@ -138,23 +154,27 @@ def _totals() -> dict[str, str]:
     return totals
 
 
+def read_memory(lines: list[str]) -> Memory:
+    """Return what the lines of a block say."""
+    builder = MemoryBuilder()
+    for line in lines:
+        builder.add(line)
+    return builder.memory
+
+
 class MemoryBuilder:
     """Takes the block's lines one after another."""
 
-    __slots__ = ("_allocations", "lines", "memory")
+    __slots__ = ("_allocations", "memory")
 
     def __init__(self) -> None:
         """Begin an empty block."""
         self.memory = Memory()
-        self.lines = 0
         self._allocations = False
 
     def add(self, text: str) -> None:
         """Read one line; what it does not know it passes over."""
-        memory = self.memory
-        self.lines += 1
         if starts_memory(text):
-            memory.started = True
             return
         node: int | None = None
         rest = text
@@ -240,20 +260,26 @@ class MemoryBuilder:
             return
         if self.memory.page_kb is None:
             self.memory.page_kb = first_kb
-        for zone in self.memory.zones:
-            if zone["name"] == name and zone.get("node") == node and "free_blocks" not in zone:
-                break
-        else:
-            if len(self.memory.zones) >= _MOST * 16:
-                return
-            zone = {} if node is None else {"node": node}
-            zone["name"] = name
-            self.memory.zones.append(zone)
+        zone = self._zone_of(node, name)
+        if zone is None:
+            return
         zone["free_blocks"] = counts
         for order in range(len(counts) - 1, -1, -1):
             if counts[order] > 0:
                 zone["largest_free_order"] = order
                 break
+
+    def _zone_of(self, node: int | None, name: str) -> Zone | None:
+        """Return the zone that a free list is of, made where its line is missing; None where there are too many."""
+        for zone in self.memory.zones:
+            if zone["name"] == name and zone.get("node") == node and "free_blocks" not in zone:
+                return zone
+        if len(self.memory.zones) >= _MOST * 16:
+            return None
+        made: Zone = {} if node is None else {"node": node}
+        made["name"] = name
+        self.memory.zones.append(made)
+        return made
 
     def _node(self, node: int, text: str) -> None:
         if len(self.memory.nodes) >= _MOST * 16 or text.startswith("hugepages_total="):
@@ -296,8 +322,6 @@ class MemoryBuilder:
         name = _totals().get(rest)
         if name is not None:
             totals.setdefault(name, value)
-        if any(rest.startswith(e) for e in _ends()[1]):
-            self.memory.whole = True
 
     def _swap(self, text: str) -> None:
         at = 9 if text.startswith("Free swap") else 10

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from allocfail.urls import DEFAULT_URL
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 __all__ = ["Options"]
 
@@ -21,8 +17,12 @@ class Options:
     """Release of the kernel, where the log does not say."""
     year: int | None = None
     timezone: str = "UTC"
-    reference: datetime | None = None
-    """The time that a date without a year may not lie behind; now where None."""
+    reference: int | None = None
+    """The time that a date without a year may not lie behind, in milliseconds since 1970; now where None."""
     file: str | None = None
     """``log.file.path``."""
     kb_url: str = DEFAULT_URL
+    now: int | None = None
+    """The time of ingest, in milliseconds since 1970; None: when it is asked for."""
+    fields: tuple[str, ...] = ()
+    """Source fields of documents, in the order in which they are tried; those of the facts where empty."""

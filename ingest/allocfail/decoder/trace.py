@@ -20,7 +20,7 @@ Sources: arch/*/kernel/{traps,stacktrace,dumpstack,process}.c, 2.6.12 to 7.3-rc7
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -79,6 +79,14 @@ def _words() -> _Words:
     groups = wording["markers"]
     markers = sorted({m for group in groups.values() for m in group}, key=len, reverse=True)
     return _Words(tuple(wording["trace_start"]), tuple(wording["boundary_start"]), tuple(markers))
+
+
+def _first_of(words: tuple[str, ...], text: str, at: int) -> str:
+    """Return the first of the words that stands at ``at``; nothing where none does."""
+    for word in words:
+        if text.startswith(word, at):
+            return word
+    return ""
 
 
 @lru_cache(maxsize=4096)
@@ -199,27 +207,22 @@ def _scan(text: str) -> tuple[Frame, ...] | None:
     guess = False
     caller = False
     klogd = False
-    for start in words.start:
-        if text.startswith(start):
-            at = len(start)
-            known = True
-            break
-    else:
-        for start in words.boundary_start:
-            if text.startswith(start):
-                return (Frame("", marker=start),)
+    if text.startswith(words.start):
+        at = len(_first_of(words.start, text, 0))
+        known = True
+    elif text.startswith(words.boundary_start):
+        return (Frame("", marker=_first_of(words.boundary_start, text, 0)),)
     while at < size:
         char = text[at]
         if char in " \t),":
             at += 1
             continue
         if char in "<#":
-            for marker in words.markers:
-                if text.startswith(marker, at):
-                    found.append(Frame("", marker=marker))
-                    at += len(marker)
-                    known = True
-                    break
+            marker = _first_of(words.markers, text, at)
+            if marker:
+                found.append(Frame("", marker=marker))
+                at += len(marker)
+                known = True
             else:
                 end = _span(text, at + 1, _HEX)
                 if not 8 <= end - at - 1 <= 16 or not text.startswith(">", end):
@@ -426,10 +429,9 @@ class Trace:
 
     def selected(self) -> list[int]:
         """Return the places of the frames that grouping looks at: rules 1 and 2 of the fingerprint."""
-        places = range(self.boundary)
         if self.guessed:
-            return [i for i in places if not self.pointers[i]]
-        return [i for i in places if self.reliable[i]]
+            return [i for i in range(self.boundary) if not self.pointers[i]]
+        return [i for i in range(self.boundary) if self.reliable[i]]
 
 
 class TraceBuilder:
@@ -460,10 +462,13 @@ class TraceBuilder:
                         self.boundary = len(self.frames)
                 elif marker in sets.nmi and self.boundary < 0:
                     self.nmi = True
-            elif frame.callee and self.frames and self.frames[-1].function == frame.function:
-                continue
-            else:
+            elif not (frame.callee and self.frames and self.frames[-1].function == frame.function):
                 self.frames.append(frame)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ends, so far, where the kernel's own code begins."""
+        return bool(self.frames) and self._ends(self.frames, _sets())
 
     def build(self, *, old_release: bool) -> Trace:
         """Return the trace. ``old_release``: the kernel is older than 2.6.28, where x86 began to mark guesses."""
@@ -481,10 +486,9 @@ class TraceBuilder:
             boundary=boundary,
             context=None,
             unmarked=unmarked,
-            outermost=bool(frames) and self._ends(frames, sets),
+            outermost=self.ended,
         )
-        object.__setattr__(trace, "context", self._context(trace, sets))
-        return trace
+        return replace(trace, context=self._context(trace, sets))
 
     @staticmethod
     def _ends(frames: list[Frame], sets: _Sets) -> bool:

@@ -9,7 +9,7 @@ returns and NULs in it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from allocfail.decoder.containers import EXPORT_START, Export, open_json
 from allocfail.decoder.framing import BLANKS, Frame, frame
@@ -19,13 +19,25 @@ from allocfail.decoder.wrapping import Wrapping
 if TYPE_CHECKING:
     from allocfail.decoder.containers import Opened
 
-__all__ = ["Joiner", "clean", "read_line", "read_text", "split_line"]
+__all__ = [
+    "Joiner",
+    "Piece",
+    "clean",
+    "join_pieces",
+    "may_be_container",
+    "open_line",
+    "open_text",
+    "plain_text",
+    "read_line",
+    "split_line",
+]
 
 _LINE_ENDS = re.compile(r"#012|\\r\\n|\\{1,2}n|\\x0a|<[bB][rR] ?/?>|\r?\n|\r")
 _LINE_ENDS_LIKELY = re.compile(r"[\\#\r\n]|<[bB][rR]").search
 _ESCAPES = re.compile(
     r"(?:\x1b|#033)(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])|[\x00\x07\x08\x7f]"
 )
+_CONTROLS = re.compile(r"[\x00\x07\x08\x7f]").search
 _QUOTE = re.compile(r"[ \t]*(?:[>|][ \t]?)+(?!\])")  # ">]" is the end of an address
 _SPACES = str.maketrans({"\u00a0": " ", "\u2007": " ", "\u202f": " ", "\u3000": " ", "\ufeff": "", "\u200b": ""})
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&nbsp;", " "), ("&quot;", '"'), ("&#39;", "'"), ("&amp;", "&"))
@@ -98,56 +110,87 @@ class Joiner:
         return self._held
 
 
-def read_text(text: str) -> list[Record]:
-    """Return the records of a text; their offsets count its lines."""
+class Piece(NamedTuple):
+    """A physical line, or what an entry of a journal export holds."""
+
+    text: str
+    offset: int
+    """Where it begins, in bytes or in lines."""
+    opened: Opened | None
+    """What it is a container of."""
+
+
+def open_line(raw: str, offset: int) -> Piece:
+    """Open a physical line, if it is a container."""
+    opened = open_json(raw) if "{" in raw or '"' in raw else None
+    return Piece(raw, offset, opened)
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text; an end of the last is no line behind it."""
     lines = text.split("\n")
     if len(lines) > 1 and not lines[-1]:
         lines.pop()
-    may_repeat = " repeated " in text
-    joiner = Joiner()
+    return lines
+
+
+def may_be_container(text: str) -> bool:
+    """Whether a text may hold containers: one that has neither an object nor a member of one has none."""
+    return "{" in text or '"' in text or EXPORT_START in text
+
+
+def plain_text(text: str) -> list[Piece]:
+    """Return the lines of a text without containers; their offsets count them."""
+    return [Piece(line, number, None) for number, line in enumerate(_lines(text))]
+
+
+def open_text(text: str) -> list[Piece]:
+    """Return the lines of a text, opened; their offsets count them."""
     export = Export()
     exported = EXPORT_START in text
-    found: list[Record] = []
-    for number, line in enumerate(lines):
-        pieces: list[tuple[Record, int]] = []
-        if exported and (export.active or line.startswith(EXPORT_START)):
-            if export.feed(line, number):
-                continue
+    pieces: list[Piece] = []
+    for number, line in enumerate(_lines(text)):
+        if not exported or not (export.active or line.startswith(EXPORT_START)):
+            pieces.append(open_line(line, number))
+        elif not export.feed(line, number):
             # The empty line behind an entry, or something that is none.
             opened = export.end()
             if opened is not None:
-                pieces += split_line(opened.text, export.offset, opened)
+                pieces.append(Piece(opened.text, export.offset, opened))
             if line:
-                pieces += read_line(line, number)
-        else:
-            pieces += read_line(line, number)
-        for record, start in pieces:
-            whole = joiner.feed(record, start, may_repeat=may_repeat)
-            if whole is not None:
-                found.append(whole)
+                pieces.append(open_line(line, number))
     if export.active:
         opened = export.end()
         if opened is not None:
-            for record, start in split_line(opened.text, export.offset, opened):
-                whole = joiner.feed(record, start, may_repeat=may_repeat)
-                if whole is not None:
-                    found.append(whole)
-    whole = joiner.close()
-    if whole is not None:
-        found.append(whole)
+            pieces.append(Piece(opened.text, export.offset, opened))
+    return pieces
+
+
+def join_pieces(pieces: list[Piece], *, may_repeat: bool) -> list[Record]:
+    """Return the records of pieces that stand one behind the other."""
+    joiner = Joiner()
+    found: list[Record] = []
+    for piece in pieces:
+        for record, start in split_line(piece):
+            whole = joiner.feed(record, start, may_repeat=may_repeat)
+            if whole is not None:
+                found.append(whole)
+    last = joiner.close()
+    if last is not None:
+        found.append(last)
     return found
 
 
 def read_line(raw: str, offset: int) -> list[tuple[Record, int]]:
     """Make records of one physical line, each with the length of its prefix, -1 of what came in a container."""
-    opened = open_json(raw) if "{" in raw or '"' in raw else None
-    if opened is None:
-        return split_line(raw, offset, None)
-    return split_line(opened.text, offset, opened)
+    return split_line(open_line(raw, offset))
 
 
-def split_line(raw: str, offset: int, outer: Opened | None) -> list[tuple[Record, int]]:
-    """Make records of the text of one physical line, which may hold several lines."""
+def split_line(piece: Piece) -> list[tuple[Record, int]]:
+    """Make records of a piece, which may hold several lines."""
+    outer = piece.opened
+    offset = piece.offset
+    raw = piece.text if outer is None else outer.text
     raw = raw.removesuffix("\r")
     parts = _LINE_ENDS.split(raw) if _LINE_ENDS_LIKELY(raw) else [raw]
     while len(parts) > 1 and not parts[-1].strip(BLANKS):
@@ -191,7 +234,7 @@ def split_line(raw: str, offset: int, outer: Opened | None) -> list[tuple[Record
 
 def clean(line: str) -> str:
     """Take off what a terminal, a mail or a web page added: escapes, quote signs, no-break spaces, entities, NULs."""
-    if "\x1b" in line or "#033" in line or not line.isprintable():
+    if "\x1b" in line or "#033" in line or _CONTROLS(line):
         line = _ESCAPES.sub("", line)
     if not line.isascii():
         line = line.translate(_SPACES)

@@ -9,7 +9,8 @@ The wording that tells is data, ``kb/facts/wraps.yml``; the shapes of frames and
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from allocfail import facts
 from allocfail.decoder.framing import BLANKS
@@ -75,6 +76,8 @@ _BUDDY_END = re.compile(r" = [0-9]+kB$").search
 _BUDDY_REST = re.compile(r"(?:[0-9]*\*?[0-9]*k?B|\(?[UMERHCI]*\)|= [0-9]+kB|=)(?: |$)").match
 _CACHE_END = re.compile(r"min order: [0-9]|^cache: [^,]*, object size: [0-9]+, order: [0-9]").search
 _NUMBERS = re.compile(r"-?[0-9]+(?: -?[0-9]+)*$").match
+_HYPHEN = re.compile(r"[A-Za-z0-9]-$").search
+_ALNUM = re.compile(r"[A-Za-z0-9]").match
 _LAST_KEY = re.compile(r"(?:^| )([a-z_]+):[0-9]+$").search
 _FIRST_KEY = re.compile(r"([a-z_]+):[0-9]+(?: |$)").match
 _HEX_WORDS = re.compile(r"<?[0-9a-f]{2,16}>?(?: <?[0-9a-f]{2,16}>?)*$").match
@@ -94,20 +97,30 @@ def _quoted(line: str) -> int:
     return m.end() if m else 0
 
 
+class _Wording(NamedTuple):
+    headers: tuple[str, ...]
+    masks: tuple[str, ...]
+    more: tuple[str, ...]
+    glued: tuple[str, ...]
+    starts: tuple[str, ...]
+    within: tuple[str, ...]
+    killed: tuple[str, ...]
+    neighbours: frozenset[str]
+
+
+@cache
+def _wording() -> _Wording:
+    wraps = facts.load()["wraps"]
+    lists = {name: tuple(wraps[name]) for name in _Wording._fields if name != "neighbours"}
+    return _Wording(**lists, neighbours=frozenset(wraps["neighbours"]))
+
+
 class Wrapping:
     """Joins wrapped lines; remembers at which columns the lines of one log were cut."""
 
     def __init__(self) -> None:
-        """Read the wording."""
-        wording = facts.load()["wraps"]
-        self._headers: tuple[str, ...] = tuple(wording["headers"])
-        self._masks: tuple[str, ...] = tuple(wording["masks"])
-        self._more: tuple[str, ...] = tuple(wording["more"])
-        self._glued: tuple[str, ...] = tuple(wording["glued"])
-        self._starts: tuple[str, ...] = tuple(wording["starts"])
-        self._within: tuple[str, ...] = tuple(wording["within"])
-        self._killed: tuple[str, ...] = tuple(wording["killed"])
-        self._neighbours: frozenset[str] = frozenset(wording["neighbours"])
+        """Begin a log."""
+        self._wording = _wording()
         self._cuts: set[int] = set()
         self._torn: set[int] = set()  # those in the middle of a word, by the word
         self._guessed = False
@@ -158,7 +171,7 @@ class Wrapping:
         """
         if self._indented and b[0] != "=":
             return False  # journalctl's second line of a record; the kernel prints two blanks before "=" only
-        if b.startswith(self._starts) and not b.startswith(self._within):
+        if b.startswith(self._wording.starts) and not b.startswith(self._wording.within):
             return False
         width = len(last) - _quoted(last)
         return _SHORT <= width <= _WIDEST and len(last) + 1 + (b + " ").find(" ") > _FIRST
@@ -175,7 +188,7 @@ class Wrapping:
     def _space(self, a: str, last: str) -> str:
         """Return the blank at which a mail program broke the line, nothing behind a hyphen or at a terminal's edge."""
         self._guessed = True
-        return "" if self._hard(last) or (a[-1:] == "-" and a[-2:-1].isalnum()) else " "
+        return "" if self._hard(last) or _HYPHEN(a) else " "
 
     def _joint(self, a: str, b: str, last: str, *, framed: bool) -> str | None:
         if b.startswith("from [") and a.endswith(")"):
@@ -210,7 +223,7 @@ class Wrapping:
         if "order:" in b or "mode:" in b or "mask=" in b or "gfp=" in b or "size" in b:
             # Two halves of a header's own words.
             tail, head = a[-32:], b[:48]
-            for phrase in self._headers:
+            for phrase in self._wording.headers:
                 if phrase in b:
                     # A header whose "COMM: " was printed first.
                     return " " if b.startswith(phrase) and _COMM(a) else None
@@ -219,11 +232,11 @@ class Wrapping:
                         return " "
                     if phrase in f"{tail}{head}":
                         return ""
-        if b.startswith(self._starts):
+        if b.startswith(self._wording.starts):
             # "Tainted: … ------------ 4.18.0-…": Red Hat's.
             dashes = b.startswith("----") and _BANNER(a) and not _BUILD(a)
             return self._space(a, last) if dashes else None
-        for phrase in self._headers:
+        for phrase in self._wording.headers:
             at = a.rfind(phrase)
             if at >= 0:
                 return self._header(a[at:], b, last)
@@ -260,10 +273,10 @@ class Wrapping:
             return "" if ",uid=" not in a and _KEY_VALUES(b) else None
         if a.endswith(",") and ("Killed process " in a or a.startswith("Tainted: [")):
             return " "
-        if b.startswith(self._killed) and "Killed process " in a:
+        if b.startswith(self._wording.killed) and "Killed process " in a:
             return " "
         if (m := _LAST_KEY(a)) and (n := _FIRST_KEY(b)):
-            return " " if f"{m[1]} {n[1]}" in self._neighbours else None
+            return " " if f"{m[1]} {n[1]}" in self._wording.neighbours else None
         if a.startswith("Workqueue: "):
             return " " if b[0] == "(" and b.endswith(")") else None
         if _FROM_ADDRESS(a):
@@ -277,14 +290,14 @@ class Wrapping:
 
     def _header(self, a: str, b: str, last: str) -> str | None:
         """Join two pieces of a header; ``a`` begins at its wording, behind the process name."""
-        if not any(mask in a for mask in self._masks):
+        if not any(mask in a for mask in self._wording.masks):
             if b[0] == ",":
                 return ""  # printed piece by piece, the comma first
             for joint in (" ", "") if a.endswith((",", "failure:")) else (self._space(a, last), ""):
                 both = f"{a[-16:]}{joint}{b[:48]}"
-                if any(mask in both for mask in self._masks):
+                if any(mask in both for mask in self._wording.masks):
                     return joint
-            if b.startswith(self._more):
+            if b.startswith(self._wording.more):
                 return " "
             if _SIZE_REST(b) and "bytes" not in a:
                 return " "
@@ -296,16 +309,19 @@ class Wrapping:
             if _MASK_END(a) and _FEW_HEX(b):
                 return ""
             edge = f"{a[-14:]}{b[:14]}"
-            if any(key in edge and key not in a[-14:] and key not in b[:14] for key in (*self._more, *self._glued)):
+            if any(
+                key in edge and key not in a[-14:] and key not in b[:14]
+                for key in (*self._wording.more, *self._wording.glued)
+            ):
                 return ""
-        if b.startswith(self._glued):
+        if b.startswith(self._wording.glued):
             return "" if a.endswith(",") else None
-        if b[0] == "," and b.lstrip(", ").startswith((*self._more, *self._glued)):
+        if b[0] == "," and b.lstrip(", ").startswith((*self._wording.more, *self._wording.glued)):
             return ""
-        if b.startswith(self._more):
+        if b.startswith(self._wording.more):
             return " " if a.endswith(",") else "" if _MASK_END(a) and b[0] == "(" else None
         if a.endswith("="):
-            return "" if b[0].isalnum() or b[0] in "(/" else None
+            return "" if _ALNUM(b) or b[0] in "(/" else None
         if _MASK_END(a) and _MASK_REST(b):
             return ""
         if ",cpuset=" in a and "mems_allowed=" not in a and ",mems_allowed=" in b.split(" ", 1)[0]:

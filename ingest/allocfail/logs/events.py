@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from allocfail.decoder.assembly import Assembler, Dump
-from allocfail.decoder.document import Options, build
+from allocfail.decoder.assembly import Assembler
+from allocfail.decoder.event import decode as decode_dump
+from allocfail.decoder.options import Options
+from allocfail.decoder.said import read
+from allocfail.decoder.steps import describe
 from allocfail.logs import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from allocfail.decoder.assembly import Dump
+    from allocfail.decoder.event import Event as Decoded
 
 __all__ = ["Decoder", "Event", "Options", "decode", "decode_bytes"]
 
@@ -20,7 +26,13 @@ class Event(NamedTuple):
     offset: int
     """Byte offset of its first line."""
     document: dict[str, Any]
-    dump: Dump
+    event: Decoded
+    """What the document was made of."""
+
+
+def _located(dump: Dump, options: Options) -> Event:
+    event = decode_dump(dump, options)
+    return Event(dump.records[0].offset, describe(event, options), event)
 
 
 class Decoder:
@@ -46,13 +58,13 @@ class Decoder:
         options = self._options
         feed = self._assembler.feed
         for record in reading.records(chunks, offset=offset):
-            for dump in feed(record):
-                yield Event(dump.records[0].offset, build(dump, options), dump)
+            for dump in feed(read(record)):
+                yield _located(dump, options)
 
     def close(self) -> Iterator[Event]:
         """Take the end of the log; give the events still open."""
         for dump in self._assembler.close():
-            yield Event(dump.records[0].offset, build(dump, self._options), dump)
+            yield _located(dump, self._options)
 
 
 def decode(chunks: Iterable[bytes], options: Options | None = None) -> Iterator[Event]:

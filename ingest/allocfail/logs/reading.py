@@ -17,7 +17,7 @@ from stringzilla import find
 from allocfail.decoder.containers import EXPORT_START, Export
 from allocfail.decoder.framing import frame
 from allocfail.decoder.records import Origin, Record
-from allocfail.decoder.untangle import Joiner, read_line, split_line
+from allocfail.decoder.untangle import Joiner, Piece, read_line, split_line
 from allocfail.logs.inputs import open_input
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _pieces(chunks: Iterable[bytes], offset: int) -> Iterator[tuple[Iterable[tup
         else:
             yield _plain(block, base), b" repeated " in block
     if export.active and (opened := export.end()):
-        yield split_line(opened.text, export.offset, opened), True
+        yield split_line(Piece(opened.text, export.offset, opened)), True
 
 
 def _exported(export: _ByteExport, block: bytes, offset: int) -> Iterator[tuple[Record, int]]:
@@ -129,7 +129,7 @@ def _exported(export: _ByteExport, block: bytes, offset: int) -> Iterator[tuple[
         elif not export.feed_bytes(line, offset):
             # The empty line behind an entry, or something that is none.
             if opened := export.end():
-                yield from split_line(opened.text, export.offset, opened)
+                yield from split_line(Piece(opened.text, export.offset, opened))
             if line:
                 yield from read_line(line.decode("utf-8", "replace"), offset)
         offset += len(line) + 1

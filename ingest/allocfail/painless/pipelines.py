@@ -1,9 +1,8 @@
 """Makes the ingest pipelines as the JSON an engine takes, from YAML, Painless in its own files, and facts.
 
-A definition in ``pipelines/*.yml`` reads like the pipeline it becomes, with three additions: ``sources`` of a script
-processor names files of ``pipelines/painless`` whose functions make up its source, the last one holding what runs;
-``facts`` names what of ``kb/facts`` it gets as ``params.facts``; ``if: {file: …}`` takes a condition from a file, and
-``include`` takes a list from another YAML file.
+A definition in ``pipelines/*.yml`` reads like the pipeline it becomes, with three additions: ``step`` of a script
+processor names the function of the decoder that it runs, compiled (:mod:`allocfail.painless.scripts`);
+``if: {file: …}`` takes a condition from a file, and ``include`` takes a list from another YAML file.
 """
 
 from __future__ import annotations
@@ -12,18 +11,21 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from allocfail import facts
 from allocfail.content import content_path
+from allocfail.decoder.options import Options
 from allocfail.errors import InputError
+from allocfail.painless.values import as_param
 from allocfail.urls import DEFAULT_URL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DIALECTS", "SOURCE_LIMIT", "Dialect", "build", "generate", "to_json"]
+__all__ = ["DIALECTS", "SOURCE_LIMIT", "Dialect", "build", "generate", "generate_scripts", "to_json"]
 
 #: Painless refuses a longer source (``script.max_size_in_bytes``, 65,535 by default in both engines).
 SOURCE_LIMIT = 65_535
+#: Where the compiled scripts are, each as its source and the facts that it reads.
+_SCRIPTS = "pipelines/generated/scripts"
 
 
 class Dialect:
@@ -59,7 +61,7 @@ def _yaml(path: Path) -> Any:
 def _condense(source: str) -> str:
     """Return Painless without comments, indentation and empty lines: a script's length is bounded, a reader's is not.
 
-    No string in these files holds ``//``.
+    No string in these scripts holds ``//``.
     """
     lines = (line.strip() for line in source.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
@@ -70,28 +72,12 @@ def _painless(name: str) -> str:
     return _condense(content_path(f"pipelines/painless/{name}").read_text(encoding="utf-8"))
 
 
-def _mapped(names: list[str]) -> dict[str, bool]:
-    """Return a list of names as a map, where membership is one look-up."""
-    return dict.fromkeys(names, True)
-
-
-def script_facts(names: list[str]) -> dict[str, Any]:
-    """Return ``params.facts``: the compiled facts of these names, lists that are only asked for members as maps."""
-    loaded = facts.load()
-    out: dict[str, Any] = {}
-    for name in names:
-        value = loaded[name]
-        if name == "frames":
-            value = {
-                "plumbing": _mapped([f for group in value["plumbing"].values() for f in group]),
-                "page": _mapped(value["plumbing"]["page"]),
-                "vmalloc": _mapped(value["plumbing"]["vmalloc"]),
-                **{k: _mapped(value[k]) for k in ("entry", "softirq", "interrupt", "process", "outermost", "dump")},
-                "failure": _mapped(value["failure"]),
-                "abi_prefixes": value["abi_prefixes"],
-            }
-        out[name] = value
-    return out
+def _script(tag: str) -> tuple[str, dict[str, Any]]:
+    """Return the source of a compiled script, and the facts that it reads."""
+    source = content_path(f"{_SCRIPTS}/{tag}.painless").read_text(encoding="utf-8")
+    with content_path(f"{_SCRIPTS}/{tag}.json").open(encoding="utf-8") as file:
+        known: dict[str, Any] = json.load(file)
+    return _condense(source), known
 
 
 def _processor(kind: str, body: dict[str, Any], kb_url: str) -> dict[str, Any]:
@@ -99,13 +85,11 @@ def _processor(kind: str, body: dict[str, Any], kb_url: str) -> dict[str, Any]:
     condition = body.get("if")
     if isinstance(condition, dict):
         body["if"] = _painless(condition["file"])
-    if kind == "script" and "sources" in body:
-        parts = [_painless(f"{name}.painless") for name in body.pop("sources")]
-        source = "\n".join(parts)
+    if kind == "script" and body.pop("step", None):
+        source, known = _script(body["tag"])
         if len(source.encode()) > SOURCE_LIMIT:
             raise InputError(f"script {body['tag']} has {len(source.encode())} bytes, more than {SOURCE_LIMIT}")
-        params: dict[str, Any] = {"facts": script_facts(body.pop("facts", []))}
-        params |= {"newline": "\n", "tab": "\t", "carriage_return": "\r", "nbsp": "\u00a0", "kb_url": kb_url}
+        params = {"known": known, "options": as_param(Options(kb_url=kb_url))}
         body |= {"lang": "painless", "source": source, "params": params}
     return {kind: body}
 
@@ -138,6 +122,24 @@ def build(product: str, *, kb_url: str = DEFAULT_URL) -> dict[str, dict[str, Any
 def to_json(body: dict[str, Any]) -> str:
     """Return a pipeline as a file's text."""
     return json.dumps(body, ensure_ascii=False, indent=1) + "\n"
+
+
+def generate_scripts() -> dict[str, str]:
+    """Compile the decoder's steps; return the files that are committed: path below the project's root, and text."""
+    from allocfail.painless.scripts import step_script  # noqa: PLC0415 - needs mypy, which only developers have
+
+    made: dict[str, str] = {}
+    steps = [
+        (body["tag"], body["step"])
+        for processor in _yaml(content_path("pipelines/allocfail-event.yml"))["processors"]
+        for body in processor.values()
+        if "step" in body
+    ]
+    for number, (tag, step) in enumerate(steps):
+        script = step_script(step, first=number == 0, last=number == len(steps) - 1)
+        made[f"{_SCRIPTS}/{tag}.painless"] = script.source + "\n"
+        made[f"{_SCRIPTS}/{tag}.json"] = json.dumps(script.constants, ensure_ascii=False, indent=1) + "\n"
+    return made
 
 
 def generate() -> dict[str, str]:
