@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import itertools
 import json
 import os
 import random
+import select
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -412,6 +414,33 @@ def test_every_kind_of_input(kind: str, tmp_path: Path) -> None:
     if kind == "middle":  # offsets are those in the file
         output = [b"%d %s" % (int(e.split()[0]) - middle, e.split(b" ", 1)[1]) for e in output]
     assert output == everything(expected)
+
+
+def test_a_pipe_that_pauses_gives_what_has_begun() -> None:
+    header = b"Feb 14 15:25:15 h kernel: swapper: page allocation failure: order:%d, mode:0x20\n"
+    command = [sys.executable, "-m", "allocfail", "decode", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for order, silent in ((1, b""), (2, b"Feb 14 15:25:15 h app: nothing\n" * 60_000)):
+            process.stdin.write(silent + header % order)
+            process.stdin.flush()
+            assert select.select([process.stdout], [], [], 60)[0], "held back"
+            assert json.loads(process.stdout.readline())["allocfail"]["order"] == order
+        process.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "tool"),
+    [(bz2.compress(b"x" * 100), "bzcat"), (bz2.compress(b""), "bzcat"), (b"LPKSHHRH" + bytes(20), "journalctl --file")],
+)
+def test_what_another_program_has_to_open_is_said(head: bytes, tool: str, tmp_path: Path) -> None:
+    path = tmp_path / "a log"
+    path.write_bytes(head)
+    with pytest.raises(InputError) as caught:
+        list(scan.decode(str(path), ToyDecoder, render, NEEDLES))
+    assert f"try: {tool} '{path}'" in str(caught.value)
+    assert str(caught.value).endswith("| allocfail decode -")
 
 
 def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:

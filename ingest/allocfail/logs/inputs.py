@@ -72,6 +72,8 @@ def uncompressed(name: str, file: BinaryIO) -> Iterator[bytes]:
         return _xz(source)
     if head.startswith(_ZSTD) or _skippable(head):
         return _zstd(source)
+    if is_bzip2(head) or is_journal(head):
+        source.close()
     if is_bzip2(head):
         source.fail(f"is compressed with bzip2; try: bzcat {source.quoted} | allocfail decode -")
     if is_journal(head):
