@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import bz2
 import gzip
 import io
 import itertools
+import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -24,15 +27,27 @@ from hypothesis import strategies as st
 import real
 from allocfail.content import content_path
 from allocfail.errors import AllocfailError, InputError
-from allocfail.logs import scan
+from allocfail.logs import scan, search, sources, stretches, workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 CORPUS = Path(__file__).parents[1] / ".." / "shared" / "corpus"
 NEEDLES = scan.Needles.of(yaml.safe_load(content_path("kb/facts/needles.yml").read_text(encoding="utf-8")))
-#: Each set of needles by itself.
-SETS = [pytest.param(scan.Needles((one,)), id=str(number)) for number, one in enumerate(NEEDLES.sets)]
+
+
+def only(family: search.Family, number: int) -> search.Family:
+    """A family with one of its ways; numbers beyond them count on in the families of the last."""
+    way = family.ways[min(number, len(family.ways) - 1)]
+    inner = max(number - len(family.ways) + 1, 0)
+    return search.Family((search.Way(way.needles, tuple(only(one, inner) for one in way.families)),))
+
+
+#: Each way by itself.
+WAYS = [
+    pytest.param(scan.Needles(tuple(only(family, number) for family in NEEDLES.families)), id=str(number))
+    for number in range(4)
+]
 
 
 @dataclass
@@ -58,6 +73,10 @@ class ToyDecoder:
     def oldest(self) -> int | None:
         return self.queue[0].offset if self.queue else None
 
+    @property
+    def begun(self) -> bool:
+        return bool(self.queue)
+
     def decode(self, chunks: Iterable[bytes], offset: int) -> Iterator[Toy]:
         self.context = None
         self.at = offset
@@ -82,7 +101,7 @@ class ToyDecoder:
         mine = next((e for e in reversed(self.queue) if e.host == host and not e.closed), None)
         if text.startswith(b"before"):
             self.context = (self.at, host, line)
-        elif b"page allocation failure" in text:
+        elif b"page allocation failure: order:" in text:
             event = Toy(self.at, host, lines=[line])
             if self.context is not None and self.context[1] == host:
                 event.offset = self.context[0]
@@ -132,28 +151,20 @@ def from_file(path: Path, **options: object) -> list[bytes]:
 
 #: Small enough for a test's input to hold many of each; the proportions are the real ones.
 SMALL = {
-    "PIECE": 1024,
-    "LOOK_BACK": 1024,
-    "LOOK_BACK_LINES": 8,
-    "LINE": 4096,
-    "LOOK_AHEAD": 256,
-    "SLICE_MIN": 128,
-    "SLICE_MAX": 512,
-    "WHOLE": 64,
-    "TASK": 8192,
-    "WARM_UP": 4096,
-    "AHEAD": 4096,
-    "VAIN": 3,
-    "FEW": 2,
-    "LEFT": 2,
+    search: {"PIECE": 1024, "VAIN": 3},
+    sources: {"LOOK_BACK": 1024, "LOOK_BACK_LINES": 8, "LINE": 4096},
+    stretches: {"LOOK_BACK": 1024, "LOOK_AHEAD": 256, "SLICE_MIN": 128, "SLICE_MAX": 512},
+    scan: {"LOOK_BACK": 1024, "WHOLE": 64, "TASK": 8192, "WARM_UP": 4096},
+    workers: {"AHEAD": 4096, "FEW": 2, "LEFT": 2},
 }
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in SMALL.items():
-            patch.setattr(scan, name, value)
+        for module, values in SMALL.items():
+            for name, value in values.items():
+                patch.setattr(module, name, value)
         yield
 
 
@@ -210,7 +221,7 @@ def test_same_events_from_a_stream_however_it_is_cut(rate: float, seed: int, lar
     assert [render(e) for e in scan.decode_chunks(chunks, ToyDecoder, NEEDLES)] == everything(data)
 
 
-@pytest.mark.parametrize("needles", SETS)
+@pytest.mark.parametrize("needles", WAYS)
 def test_every_event_of_the_corpus_has_a_needle_near_its_first_line(needles: scan.Needles) -> None:
     if not CORPUS.is_dir():
         pytest.skip("the corpus is not there: ../shared/corpus")
@@ -234,7 +245,7 @@ def test_every_event_of_the_corpus_has_a_needle_near_its_first_line(needles: sca
     assert not missed
 
 
-@pytest.mark.parametrize("needles", SETS)
+@pytest.mark.parametrize("needles", WAYS)
 @pytest.mark.parametrize(
     "text",
     [
@@ -255,7 +266,7 @@ def test_every_event_of_the_corpus_has_a_needle_near_its_first_line(needles: sca
         "oom-killer: gfp_mask=0x1d2",
         " warn_alloc+0x89/0xba\n __alloc_pages_slowpath.constprop.0+0x1/0x2",
         " warn_alloc+0x89/0xba\n __vmalloc_area_node+0x1/0x2",
-        " [<ffffffff8112c207>] ? __alloc_pages_nodemask+0x757/0x8d0",
+        " [<ffffffff8112c207>] ? __alloc_pages_nodemask+0x757/0x8d0\nMem-Info:\n",
     ],
 )
 def test_wordings_are_hit(text: str, needles: scan.Needles, tmp_path: Path) -> None:
@@ -264,7 +275,7 @@ def test_wordings_are_hit(text: str, needles: scan.Needles, tmp_path: Path) -> N
     assert list(scan.hits(path, needles))
 
 
-@pytest.mark.parametrize("needles", SETS)
+@pytest.mark.parametrize("needles", WAYS)
 @pytest.mark.parametrize(
     "text",
     [
@@ -293,23 +304,23 @@ def test_many_vain_hits_bring_on_other_needles_and_the_same_events(noise: str, t
     assert lines == [data.count(b"\n", 0, at) for at in first]
 
 
-@pytest.mark.parametrize("at", range(1024 - scan.MARGIN - 20, 1024 + 20, 3))
+@pytest.mark.parametrize("at", range(1024 - search.MARGIN - 20, 1024 + 20, 3))
 def test_a_hit_on_the_border_of_two_pieces(at: int, tmp_path: Path) -> None:
     path = tmp_path / "log"
-    path.write_bytes(b"." * at + b"oom-killer: vmalloc error" + b"." * 3000)
-    assert list(scan.hits(path, NEEDLES)) == [at, at + 14]
+    path.write_bytes(b"." * at + b"oom-killer: gfp_mask=0xd0 vmalloc error: size" + b"." * 3000)
+    assert list(scan.hits(path, NEEDLES)) == [at, at + 28]
 
 
 def test_a_line_of_many_pieces(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    data = b"h1 " + b"x" * 200_000 + b"\nh2 a: page allocation failure: \nh2 end\n" + b"y" * 100_000
+    data = b"h1 " + b"x" * 200_000 + b"\nh2 a: page allocation failure: order:0\nh2 end\n" + b"y" * 100_000
     path.write_bytes(data)
     assert from_file(path) == everything(data)
 
 
 def test_output_larger_than_the_pipes_keeps_its_order(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    data = b"".join(b"h%d a: page allocation failure: \n" % n for n in range(2000))
+    data = b"".join(b"h%d a: page allocation failure: order:0\n" % n for n in range(2000))
     path.write_bytes(data)
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -454,6 +465,33 @@ def test_every_kind_of_input(kind: str, tmp_path: Path) -> None:
     if kind == "middle":  # offsets are those in the file
         output = [b"%d %s" % (int(e.split()[0]) - middle, e.split(b" ", 1)[1]) for e in output]
     assert output == everything(expected)
+
+
+def test_a_pipe_that_pauses_gives_what_has_begun() -> None:
+    header = b"Feb 14 15:25:15 h kernel: swapper: page allocation failure: order:%d, mode:0x20\n"
+    command = [sys.executable, "-m", "allocfail", "decode", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for order, silent in ((1, b""), (2, b"Feb 14 15:25:15 h app: nothing\n" * 60_000)):
+            process.stdin.write(silent + header % order)
+            process.stdin.flush()
+            assert select.select([process.stdout], [], [], 60)[0], "held back"
+            assert json.loads(process.stdout.readline())["allocfail"]["order"] == order
+        process.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "tool"),
+    [(bz2.compress(b"x" * 100), "bzcat"), (bz2.compress(b""), "bzcat"), (b"LPKSHHRH" + bytes(20), "journalctl --file")],
+)
+def test_what_another_program_has_to_open_is_said(head: bytes, tool: str, tmp_path: Path) -> None:
+    path = tmp_path / "a log"
+    path.write_bytes(head)
+    with pytest.raises(InputError) as caught:
+        list(scan.decode(str(path), ToyDecoder, render, NEEDLES))
+    assert f"try: {tool} '{path}'" in str(caught.value)
+    assert str(caught.value).endswith("| allocfail decode -")
 
 
 def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:

@@ -223,6 +223,11 @@ class Assembler:
                 found.append(stream.suppressed[1].offset)
         return min(found, default=None)
 
+    @property
+    def begun(self) -> bool:
+        """Whether an event has begun that is not yet handed out: more than lines that may become part of one."""
+        return len(self._queue) > 0
+
     def feed(self, said: Said) -> tuple[Dump, ...] | list[Dump]:
         """Take one record, read; return the dumps that it closed."""
         record = said.record

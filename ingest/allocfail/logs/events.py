@@ -56,6 +56,11 @@ class Decoder:
         """Offset of the oldest line that may still become part of an event, None where there is none."""
         return self._assembler.oldest
 
+    @property
+    def begun(self) -> bool:
+        """Whether an event has begun that is not yet given."""
+        return self._assembler.begun
+
     def unread(self) -> list[Unread]:
         """Return the lines passed since the last call that have the words of a header and were not read as one."""
         found = [Unread(offset) for offset in self._assembler.unread]
@@ -87,6 +92,11 @@ class TellingDecoder:
     def oldest(self) -> int | None:
         """Offset of the oldest line that may still become part of an event, None where there is none."""
         return self._decoder.oldest
+
+    @property
+    def begun(self) -> bool:
+        """Whether an event has begun that is not yet given."""
+        return self._decoder.begun
 
     def decode(self, chunks: Iterable[bytes], offset: int = 0) -> Iterator[Event | Unread]:
         """Decode a stretch of whole lines that begins at ``offset``."""

@@ -15,7 +15,9 @@ from allocfail.decoder.assembly import Assembler
 from allocfail.decoder.said import read
 from allocfail.decoder.untangle import Joiner, Opener, Piece, Splitter
 from allocfail.logs.events import Decoder, Event, located
-from allocfail.logs.scan import LOOK_AHEAD, LOOK_BACK, LOOK_BACK_LINES, MARGIN, Needles
+from allocfail.logs.search import MARGIN, Needles
+from allocfail.logs.sources import LOOK_BACK, LOOK_BACK_LINES
+from allocfail.logs.stretches import LOOK_AHEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +95,8 @@ class Feed:
         """Begin at a quiet place: where no event is open."""
         self._options = options
         self._growing = _Growing(options)
-        self._needles = Needles.of(facts.load()["needles"]).sets[-1]
+        families = Needles.of(facts.load()["needles"]).families
+        self._needles = [needle for family in families for way in family.ways[:1] for needle in way.needles]
         self._buffer = bytearray()
         self._base = offset
         """Offset of the buffer's first byte."""

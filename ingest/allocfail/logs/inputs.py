@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 from allocfail.errors import InputError
+from allocfail.logs.streams import HEAD, is_bzip2, is_journal
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["CHUNK", "WINDOW_LIMIT", "is_packed", "open_input"]
+__all__ = ["CHUNK", "WINDOW_LIMIT", "is_packed", "open_file", "open_input", "uncompressed"]
 
 #: Bytes a chunk holds at most.
 CHUNK = 1 << 18
@@ -41,37 +42,45 @@ def open_input(path: str) -> Iterator[bytes]:
     Raises :class:`allocfail.errors.InputError`, at once for what cannot be opened and in the course of reading for what
     cannot be read on: a damaged or truncated archive gives what was readable first.
     """
+    return uncompressed(*open_file(path))
+
+
+def open_file(path: str) -> tuple[str, BinaryIO]:
+    """Open a log, ``-`` for standard input; return what messages call it, and the file.
+
+    Raises :class:`allocfail.errors.InputError`.
+    """
     if path == "-":
         if sys.stdin is None:
             raise InputError("standard input: is closed")
-        return _opened("standard input", sys.stdin.buffer)
+        return "standard input", sys.stdin.buffer
     # A name may hold anything, a terminal's escapes too.
     name = path if path and path.isprintable() else repr(path)
     try:
         if path and Path(path).is_dir():
             raise InputError(f"{name}: is a directory")
-        file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115 - Path("") is a folder; the generator closes it
+        return name, open(path, "rb")  # noqa: PTH123 - Path("") is a folder; who reads it closes it
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: {_reason(error)}") from None
-    return _opened(name, file)
 
 
-def _reason(error: Exception) -> str:
-    """Say in a few words, in lower case, what went wrong."""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return text[:1].lower() + text[1:]
-
-
-def _opened(name: str, file: BinaryIO) -> Iterator[bytes]:
-    """Read the first bytes, so that what cannot be read is known at once, and choose by them."""
+def uncompressed(name: str, file: BinaryIO) -> Iterator[bytes]:
+    """Give the bytes of an open file as :func:`open_input` does, and close it."""
+    # The first bytes are read now, so that what cannot be read is known at once.
     source = _Source(name, file)
-    head = source.peek(6)
+    head = source.peek(HEAD)
     if head.startswith(_GZIP):
         return _utf8(_gzip(source))
     if head.startswith(_XZ):
         return _utf8(_xz(source))
     if head.startswith(_ZSTD) or _skippable(head):
         return _utf8(_zstd(source))
+    if is_bzip2(head) or is_journal(head):
+        source.close()
+    if is_bzip2(head):
+        source.fail(f"is compressed with bzip2; try: bzcat {source.quoted} | allocfail decode -")
+    if is_journal(head):
+        source.fail(f"is a binary journal; try: journalctl --file {source.quoted} -k -o json | allocfail decode -")
     return _utf8(source.chunks())
 
 
@@ -106,6 +115,12 @@ def _utf16(head: bytes) -> str | None:
 def is_packed(head: bytes) -> bool:
     """Whether an input that begins with these bytes, six or more of them, is gzip, xz or zstd."""
     return head.startswith((_GZIP, _XZ, _ZSTD)) or _skippable(head)
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words, in lower case, what went wrong."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return text[:1].lower() + text[1:]
 
 
 def _skippable(head: bytes) -> bool:
@@ -151,6 +166,13 @@ class _Source:
                 yield chunk
         finally:
             self.close()
+
+    @property
+    def quoted(self) -> str:
+        """The file in a command line; standard input has no name there."""
+        import shlex  # noqa: PLC0415 - only for a message
+
+        return "FILE" if self._file is sys.stdin.buffer else shlex.quote(self.name)
 
     def fail(self, what: str) -> NoReturn:
         raise InputError(f"{self.name}: {what}")
@@ -198,7 +220,10 @@ def _xz(source: _Source) -> Iterator[bytes]:
                     chunk = stream.decompress(data, CHUNK)
                 except lzma.LZMAError as error:
                     if "emory" in str(error):
-                        source.fail(f"the xz data needs a window of more than {WINDOW_LIMIT >> 20} MiB")
+                        source.fail(
+                            f"the xz data needs a window of more than {WINDOW_LIMIT >> 20} MiB; "
+                            f"try: xz -dc {source.quoted} | allocfail decode -"
+                        )
                     source.fail("damaged xz data")
                 data = b""
                 if chunk:
@@ -228,7 +253,10 @@ def _zstd(source: _Source) -> Iterator[bytes]:
                     chunk = reader.read1(CHUNK)
                 except zstandard.ZstdError as error:
                     if "too much memory" in str(error):
-                        source.fail(f"the zstd data needs a window of more than {WINDOW_LIMIT >> 20} MiB")
+                        source.fail(
+                            f"the zstd data needs a window of more than {WINDOW_LIMIT >> 20} MiB; "
+                            f"try: zstd --long=31 -dc {source.quoted} | allocfail decode -"
+                        )
                     source.fail("damaged zstd data")
                 if not chunk:
                     break

@@ -1,0 +1,90 @@
+"""``allocfail enrich`` between two programs: nothing is held back, every protocol's line gets its answer."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HEADER = "swapper: page allocation failure. order:1, mode:0x20"
+EVENT = json.dumps({"message": HEADER}).encode() + b"\n"
+OTHER = b'{"message":  "nothing at all"}\n'
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "allocfail", "enrich", *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def ask(process: subprocess.Popen[bytes], line: bytes) -> bytes:
+    """Write a line and wait for the answer, with the pipe left open."""
+    assert process.stdin is not None
+    process.stdin.write(line)
+    process.stdin.flush()
+    return answer(process)
+
+
+def answer(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    assert select.select([process.stdout], [], [], 60)[0], "no answer"
+    return process.stdout.readline()
+
+
+def test_a_line_that_is_waited_for_is_answered_at_once() -> None:
+    with running() as process:
+        assert ask(process, OTHER) == OTHER
+        assert json.loads(ask(process, EVENT))["allocfail"]["order"] == 1
+        assert ask(process, OTHER) == OTHER
+
+
+def test_confirmations_follow_what_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with running("--protocol", "confirm", "--output", str(out)) as process:
+        assert answer(process) == b"OK\n"
+        assert ask(process, OTHER) == b"OK\n"
+        assert out.read_bytes() == OTHER
+        assert ask(process, EVENT) == b"OK\n"
+        assert json.loads(out.read_bytes()[len(OTHER) :])["allocfail"]["kind"] == "page_allocation_failure"
+
+
+def test_mmexternal_gets_one_object_a_message_with_what_is_new() -> None:
+    with running("--protocol", "mmexternal") as process:
+        assert ask(process, OTHER) == b"{}\n"
+        assert ask(process, b"a text that speaks of allocations\n") == b"{}\n"
+        for line in (HEADER.encode() + b"\n", EVENT):
+            changes = json.loads(ask(process, line))
+            assert set(changes) == {"$!"}
+            assert changes["$!"]["allocfail"]["gfp"]["mask"] == "0x20"
+            assert "message" not in changes["$!"]
+
+
+@pytest.mark.parametrize("line", [EVENT[:-3] + b"\n", EVENT[:-3]])
+def test_a_cut_document_that_would_hold_an_event_is_passed_on_and_said(line: bytes) -> None:
+    with running() as process:
+        out, errors = process.communicate(OTHER + line + b"\n" + OTHER, timeout=60)
+    assert out == OTHER + line + b"\n" + OTHER
+    assert process.returncode == 1
+    assert b"allocfail: line 2: an event, but no JSON document" in errors
+
+
+def test_blocks_pass_byte_for_byte_whatever_they_hold(tmp_path: Path) -> None:
+    lines = [b'{"a": "alloc %d"}\r\n' % n if n % 7 else b"\xff\x00\n" for n in range(20_000)]
+    data = b"".join(lines) + b'{"message": "oom-kill" }'
+    path = tmp_path / "in"
+    path.write_bytes(data)
+    with running(str(path)) as process:
+        out, _ = process.communicate(timeout=60)
+    assert out == data
+    assert process.returncode == 0
