@@ -20,7 +20,7 @@ from allocfail.decoder.fill import fill, is_filled
 from allocfail.decoder.kit import width, without_surrogates
 from allocfail.decoder.memory import Memory, read_memory
 from allocfail.decoder.said import Said, read
-from allocfail.decoder.untangle import Piece, join_pieces, open_line, open_text
+from allocfail.decoder.untangle import Piece, join_pieces, may_be_container, open_line, open_text, plain_text
 from allocfail.decoder.verdict import Judged, judge
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ class Source(NamedTuple):
     """A text that may hold an event."""
 
     text: str
-    pieces: list[Piece]
+    plain: str
+    """The text without lone halves of surrogate pairs."""
+    pieces: list[Piece] | None
+    """Its lines, opened; None where it holds no container."""
     reason: str | None
     """Why no more than its headers is looked at."""
 
@@ -117,8 +120,8 @@ def open_sources(document: dict[str, Any], options: Options) -> Work | None:
 def _source(text: str) -> Source:
     plain = without_surrogates(text, "?")
     if _is_long(plain):
-        return Source(text, _likely(plain), _TOO_LONG)
-    return Source(text, open_text(plain), None)
+        return Source(text, plain, _likely(plain), _TOO_LONG)
+    return Source(text, plain, open_text(plain) if may_be_container(plain) else None, None)
 
 
 def _is_long(text: str) -> bool:
@@ -163,13 +166,16 @@ def read_sources(document: dict[str, Any], work: Work, options: Options) -> Work
     """Take the lines apart into prefix and kernel text, and join those that were wrapped."""
     del document, options
     for source in work.sources:
-        if source.reason is None:
-            records = join_pieces(source.pieces, may_repeat=" repeated " in source.text)
-        else:
-            records = [record for piece in source.pieces for record in join_pieces([piece], may_repeat=False)]
-        work.texts.append(Read(source.text, records, source.reason))
+        work.texts.append(Read(source.text, _records(source), source.reason))
     work.sources = []
     return work
+
+
+def _records(source: Source) -> list[Record]:
+    pieces = source.pieces if source.pieces is not None else plain_text(source.plain)
+    if source.reason is None:
+        return join_pieces(pieces, may_repeat=" repeated " in source.text)
+    return [record for piece in pieces for record in join_pieces([piece], may_repeat=False)]
 
 
 def understand(document: dict[str, Any], work: Work, options: Options) -> Work | None:
@@ -218,6 +224,7 @@ def decode_dump(document: dict[str, Any], work: Work, options: Options) -> Work 
     if options.kernel is None and isinstance(release, str) and release:
         options = replace(options, kernel=release)
     work.event = decode(work.dump, options)
+    work.dump = None
     return work
 
 
@@ -235,6 +242,9 @@ def weigh_event(document: dict[str, Any], work: Work, options: Options) -> Work 
     del document, options
     if work.event is not None and work.memory is not None:
         work.weighing = weigh(case_of(work.event, work.memory))
+    # What is handed on is gone through by the engine, behind every script.
+    work.event = None
+    work.memory = None
     return work
 
 
@@ -243,6 +253,7 @@ def judge_event(document: dict[str, Any], work: Work, options: Options) -> Work 
     del document, options
     if work.weighing is not None:
         work.judged = judge(work.weighing)
+    work.weighing = None
     return work
 
 
@@ -271,8 +282,4 @@ def describe(event: Event, options: Options) -> dict[str, Any]:
 def dumps_of(text: str) -> list[Dump]:
     """Return the dumps in a text; of one that is very long only the first header, as a dump that says why."""
     source = _source(text)
-    if source.reason is None:
-        records = join_pieces(source.pieces, may_repeat=" repeated " in text)
-    else:
-        records = [record for piece in source.pieces for record in join_pieces([piece], may_repeat=False)]
-    return _dumps(Understood(text, [read(record) for record in records], source.reason))
+    return _dumps(Understood(text, [read(record) for record in _records(source)], source.reason))

@@ -19,7 +19,18 @@ from allocfail.decoder.wrapping import Wrapping
 if TYPE_CHECKING:
     from allocfail.decoder.containers import Opened
 
-__all__ = ["Joiner", "Piece", "clean", "join_pieces", "open_line", "open_text", "read_line", "split_line"]
+__all__ = [
+    "Joiner",
+    "Piece",
+    "clean",
+    "join_pieces",
+    "may_be_container",
+    "open_line",
+    "open_text",
+    "plain_text",
+    "read_line",
+    "split_line",
+]
 
 _LINE_ENDS = re.compile(r"#012|\\r\\n|\\{1,2}n|\\x0a|<[bB][rR] ?/?>|\r?\n|\r")
 _LINE_ENDS_LIKELY = re.compile(r"[\\#\r\n]|<[bB][rR]").search
@@ -115,15 +126,30 @@ def open_line(raw: str, offset: int) -> Piece:
     return Piece(raw, offset, opened)
 
 
-def open_text(text: str) -> list[Piece]:
-    """Return the lines of a text, opened; their offsets count them."""
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text; an end of the last is no line behind it."""
     lines = text.split("\n")
     if len(lines) > 1 and not lines[-1]:
         lines.pop()
+    return lines
+
+
+def may_be_container(text: str) -> bool:
+    """Whether a text may hold containers: one that has neither an object nor a member of one has none."""
+    return "{" in text or '"' in text or EXPORT_START in text
+
+
+def plain_text(text: str) -> list[Piece]:
+    """Return the lines of a text without containers; their offsets count them."""
+    return [Piece(line, number, None) for number, line in enumerate(_lines(text))]
+
+
+def open_text(text: str) -> list[Piece]:
+    """Return the lines of a text, opened; their offsets count them."""
     export = Export()
     exported = EXPORT_START in text
     pieces: list[Piece] = []
-    for number, line in enumerate(lines):
+    for number, line in enumerate(_lines(text)):
         if not exported or not (export.active or line.startswith(EXPORT_START)):
             pieces.append(open_line(line, number))
         elif not export.feed(line, number):

@@ -61,7 +61,7 @@ def call_expression(scope: Scope, node: Any) -> Code:
         record_made = _tuple_new(scope, node, name)
         if record_made is not None:
             return record_made
-    if kind_of(scope, node.callee) == "Map" and len(node.args) == 1:
+    if kind_of(scope, node.callee) == "List" and len(node.args) == 1:
         # A pattern among several.
         return call(
             scope.use_kit("rx_match"), (expression(scope, node.callee).text, _text(scope, node.args[0]), "0"), "List"

@@ -46,12 +46,12 @@ class UnsupportedPatternError(Exception):
     """A pattern that no program can be made of; the text says why, and what to write instead."""
 
 
-def compile_pattern(pattern: re.Pattern[str], mode: str) -> dict[str, Any]:
+def compile_pattern(pattern: re.Pattern[str], mode: str) -> list[Any]:
     """Return the program of a pattern as JSON: ``mode`` is ``match``, ``search`` or ``fullmatch``.
 
-    ``pattern`` is there for a reader, ``sets`` are what ``[`` names, ``first`` the characters that a match can begin
-    with (absent where it can be empty or begin with anything), ``literal`` what it begins with. Raises
-    :class:`UnsupportedPatternError`.
+    A list, in this order: the code; the number of marks; whether a match may begin anywhere; what every match begins
+    with, else null; else the characters that one can begin with, null where it can be empty; the sets; the groups by
+    name; the pattern, for a reader. Raises :class:`UnsupportedPatternError`.
     """
     if pattern.flags & re.IGNORECASE:
         raise UnsupportedPatternError("IGNORECASE: write both cases as a class")
@@ -76,27 +76,25 @@ class _Compiler:
         if pattern.flags & re.MULTILINE:
             raise UnsupportedPatternError("MULTILINE: match line by line")
 
-    def program(self) -> dict[str, Any]:
+    def program(self) -> list[Any]:
         tree = parser.parse(self._pattern.pattern, self._pattern.flags & ~re.UNICODE)
         code: list[str] = []
         self._sequence(tree, code)
         if self._mode == "fullmatch":
             code.append(".")
         code.append(";")
-        made: dict[str, Any] = {"pattern": self._pattern.pattern, "code": "".join(code), "mode": self._mode}
-        made["marks"] = 2 * (self._pattern.groups + 1)
-        if self._sets:
-            made["sets"] = self._sets
-        if self._pattern.groupindex:
-            made["names"] = dict(self._pattern.groupindex)
         literal = _leading_literal(tree)
-        if literal:
-            made["literal"] = literal
-        else:
-            first, empty = self._first(tree)
-            if not empty:
-                made["first"] = _bitmap(first)
-        return made
+        first, empty = self._first(tree)
+        return [
+            "".join(code),
+            2 * (self._pattern.groups + 1),
+            self._mode == "search",
+            literal or None,
+            None if literal or empty else _bitmap(first),
+            self._sets,
+            dict(self._pattern.groupindex),
+            self._pattern.pattern,
+        ]
 
     # -- sets ----------------------------------------------------------------------------------------------------------
 

@@ -110,7 +110,7 @@ def painless(kind: Type | None) -> str:
     if isinstance(found, Instance):
         return _instance(found)
     if isinstance(found, (CallableType, Overloaded)):
-        return "Map"
+        return "List"  # a pattern's match or search
     if isinstance(found, UninhabitedType):
         return "def"
     return "def"
@@ -122,9 +122,11 @@ def _instance(found: Instance) -> str:
         return _SCALARS[name]
     if name in _LISTS:
         return "List"
+    if name == "re.Pattern":
+        return "List"
     if name in _MAPS or "namedtuple" in found.type.metadata:
         return "Map"
-    if name.startswith(("allocfail.", "re.Pattern")):
+    if name.startswith("allocfail."):
         return "Map"
     for base in found.type.mro:
         if base.fullname in _SCALARS and base.fullname != "builtins.object":
