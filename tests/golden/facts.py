@@ -290,7 +290,8 @@ def _within(sign: str) -> Any:
 
 def _entity(spelled: list[str]) -> Any:
     """The name of a process that is spelled so, in a text where something shows that it is HTML's."""
-    [document] = decoded([HEADER.replace("app", f"a{spelled[0]}b", 1) + "&nbsp;"])
+    line = "Feb 14 15:24:15 host kernel: " + HEADER.replace("app", f"a{spelled[0]}b", 1) + "&nbsp;"
+    [document] = decoded([line])
     return at(document, "process.name")
 
 
