@@ -84,6 +84,8 @@ def _comparable(document: dict[str, Any]) -> dict[str, Any]:
         key: value
         for key, value in document["allocfail"].items()
         if key not in {"follows", "provenance", "time_source", "time_guessed", "uptime"}
+        # What is said of a slab report depends on the page failure that it follows.
+        and not (key in {"verdict", "kb", "kb_url"} and document["allocfail"]["kind"] == "slab_allocation_failure")
     }
     return {"allocfail": own, "process": document.get("process"), "message": document.get("message")}
 

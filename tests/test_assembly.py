@@ -114,7 +114,6 @@ MALFORMED = [
     "app invoked oom-killer: gfp_mask=(GFP_KERNEL), order=0",
     "app invoked oom-killer: gfp_mask=, order=0",
     "app oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0",
-    " invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0",
 ]
 
 

@@ -64,8 +64,9 @@ def test_a_module_with_a_build_id_is_the_module() -> None:
     assert (found.function, found.module) == ("my_caller", "mymod")
 
 
+PATH = ("my_alloc", "my_second", "my_third", "my_fourth")
 LAST = " my_caller+0x10/0x20 [mymod]"
-BODY = [HEADER, BANNER, "Call Trace:", *(frame(name) for name in ("dump_stack", "warn_alloc", "my_alloc", "my_second"))]
+BODY = [HEADER, BANNER, "Call Trace:", *(frame(name) for name in ("dump_stack", "warn_alloc", "alloc_pages", *PATH))]
 
 
 @pytest.mark.parametrize("cut", range(1, len(LAST) + 1))
@@ -74,10 +75,13 @@ def test_a_frame_cut_anywhere_is_whole_or_none(cut: int) -> None:
     functions = at(document, "allocfail.trace.functions")
     # From its size's first digit on it is a frame, with a module's name cut it is none again.
     whole = LAST[:cut].rstrip(" ") in {" my_caller+0x10/0x2", " my_caller+0x10/0x20", LAST}
-    assert functions == ["dump_stack", "warn_alloc", "my_alloc", "my_second", *(["my_caller"] if whole else [])]
-    assert at(document, "allocfail.fingerprint.text") == "af1|page_allocation_failure|order=1|my_alloc>my_second" + (
-        ">my_caller" if whole else ""
-    )
+    assert functions == [
+        *("dump_stack", "warn_alloc", "alloc_pages", *PATH),
+        *(["my_caller"] if whole else []),
+    ]
+    # Four frames and no end promise nothing: another log may go on with a fifth.
+    path = ">".join([*PATH, "my_caller"]) if whole else "comm=app"
+    assert at(document, "allocfail.fingerprint.text") == f"af1|page_allocation_failure|order=1|{path}"
     assert at(document, "allocfail.incomplete_reason") == "truncated"
     assert at(document, "allocfail.trace.modules") == (["mymod"] if cut == len(LAST) else None)
 
@@ -86,12 +90,12 @@ def test_kernels_that_print_no_banner_and_mark_guesses() -> None:
     # PowerPC and ARM of 3.0 to 3.9 print `failure:`, no banner; x86 of that age marks guesses.
     body = [
         "Call Trace:",
-        *(frame(name, guess=True) for name in ("warn_alloc_failed", "stale", "my_alloc", "my_caller")),
+        *(frame(name, guess=True) for name in ("warn_alloc_failed", "alloc_pages", "stale", "my_alloc", "my_caller")),
     ]
-    body += [" pointer+0x0/0x20", frame("my_third")]
+    body += [" pointer+0x0/0x20", frame("my_third"), frame("my_fourth", guess=True)]
     old = only(["app: page allocation failure: order:1, mode:0x4020", *body])
     assert at(old, "allocfail.fingerprint.text") == (
-        "af1|page_allocation_failure|order=1|stale>my_alloc>my_caller>my_third"
+        "af1|page_allocation_failure|order=1|stale>my_alloc>my_caller>my_third>my_fourth"
     )
     plain = [line.replace("? ", "") for line in body]
     unmarked = only(["app: page allocation failure. order:1, mode:0x4020", *plain])

@@ -30,6 +30,7 @@ WITHOUT_TEXT = {"otel-journald-ecs"}
 WITHOUT_ORDER = {
     "agent-system-syslog-journald",
     "filebeat-system-module-journald",
+    "gelf-wire",
     "loki-logcli-jsonl",
     "netconsole-basic",
     "npd-event",
