@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "PAUSE", "counted", "is_bzip2", "is_journal", "open_regular", "open_stream", "unpacked"]
 
-#: Returned instead of a number of bytes where nothing has come for :data:`PATIENCE`; the next call waits for more.
+#: Returned instead of a number of bytes where nothing has come for :data:`PATIENCE`.
 PAUSE = -1
 #: Seconds without input after which a stream is taken to pause. The kernel prints an event in milliseconds.
 PATIENCE = 1.0
@@ -97,17 +97,15 @@ def _direct(file: io.BufferedReader) -> ReadInto | None:
         ahead = memoryview(file.read1(len(head)))
     except (OSError, ValueError):
         return None  # whoever reads it in the other way says what is wrong
-    paused = False
 
     def readinto(buffer: memoryview) -> int:
-        nonlocal ahead, paused
+        nonlocal ahead
         if ahead:
             size = min(len(ahead), len(buffer))
             buffer[:size] = ahead[:size]
             ahead = ahead[size:]
             return size
-        paused = not paused and not select.select([file], [], [], PATIENCE)[0]
-        return PAUSE if paused else os.readv(fd, [buffer])
+        return os.readv(fd, [buffer]) if select.select([file], [], [], PATIENCE)[0] else PAUSE
 
     return readinto
 
