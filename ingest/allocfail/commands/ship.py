@@ -82,6 +82,9 @@ def command(
         raise InputError("give a file, a directory, or - for standard input")
     if files.count("-") > 1:
         raise InputError("standard input can be read once")
+    missing = next((name for name in files if name != "-" and not Path(name).exists()), None)
+    if missing is not None and not follow:
+        raise InputError(f"{missing}: no such file or directory")
     if retry_dead_letters and dead_letters is None:
         raise InputError("--retry-dead-letters needs --dead-letters FILE")
     target = data_stream or index_name or templates.build().events_index

@@ -107,9 +107,11 @@ def decimal(text: str) -> float:
 
 
 def number_text(value: Any) -> str | None:
-    """Return a number of a JSON text as it was written; None of anything else."""
+    """Return a number as the JSON text wrote it, or, of a document, in digits with a point; None of anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
+    if type(value) is float and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
     return value.text if isinstance(value, _Float) else str(value)
 
 
