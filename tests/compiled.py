@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 #: Below ``allocfail``, since the compiler takes what is there for the decoder's own.
 PACKAGE = "allocfail.compiled_by_tests"
 
+#: Whole numbers in the decoder's lists are Longs; those of JSON are Integers where they fit.
+AS_LONGS = """
+List as_longs(List list) {
+  List out = new ArrayList();
+  for (def item : list) {
+    if (item instanceof Integer) {
+      long whole = (long) item;
+      out.add(whole);
+    } else {
+      out.add(item);
+    }
+  }
+  return out;
+}
+"""
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -65,7 +81,10 @@ def compiled(every: Sources, name: str) -> Compiled:
     for function in decoder.sources.functions.values():
         if function.owner is None and not function.is_constant:
             kinds = [types.painless(argument.variable.type) for argument in function.node.arguments]
-            given = [f"({kind}) a.get({number})" for number, kind in enumerate(kinds)]
+            given = [
+                f"as_longs((List) a.get({number}))" if kind == "List" else f"({kind}) a.get({number})"
+                for number, kind in enumerate(kinds)
+            ]
             known = ["(Map) params.known"] if function.fullname in needing else []
             calls[function.node.name] = f"{decoder.names[function.fullname]}({', '.join([*known, *given])})"
     kit = "\n".join(scripts._kit()[needed] for needed in scripts._kit_needed(units.values()))
@@ -74,7 +93,7 @@ def compiled(every: Sources, name: str) -> Compiled:
 
 def processor(made: Compiled, key: str, given: dict[str, list[list[Any]]]) -> dict[str, Any]:
     """Return a processor that puts into ``ctx[key]`` what each function gives for each list of arguments."""
-    lines = [made.kit, made.source, "Map out = new HashMap();"]
+    lines = [AS_LONGS, made.kit, made.source, "Map out = new HashMap();"]
     for name in given:
         lines.append(f"List of_{name} = new ArrayList();")
         lines.append(f"for (List a : (List) params.given['{name}']) {{ of_{name}.add({made.calls[name]}); }}")

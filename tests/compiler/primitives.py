@@ -45,16 +45,16 @@ def starts_at(text: str, word: str, at: int) -> list[bool]:
     return [text.startswith(word, at), text.startswith((word, "b"), at)]
 
 
-def find(text: str, word: str) -> list[int]:
-    return [text.find(word), text.rfind(word)]
+def find(text: str, mark: str) -> list[int]:
+    return [text.find(mark), text.rfind(mark)]
 
 
-def find_from(text: str, word: str, at: int) -> int:
-    return text.find(word, at)
+def find_from(text: str, mark: str, at: int) -> int:
+    return text.find(mark, at)
 
 
-def find_within(text: str, word: str, low: int, high: int) -> list[int]:
-    return [text.find(word, low, high), text.rfind(word, low, high)]
+def find_within(text: str, mark: str, low: int, high: int) -> list[int]:
+    return [text.find(mark, low, high), text.rfind(mark, low, high)]
 
 
 def strips(wide: str, chars: str) -> list[str]:
@@ -163,8 +163,8 @@ def lengths(wide: str) -> list[int]:
     return [width(wide), utf8_length(wide)]
 
 
-def lengths_of_halves(halves: str) -> int:
-    return utf8_length(halves)
+def lengths_of_halves(lone: str) -> int:
+    return utf8_length(lone)
 
 
 def whole(halves: str, word: str) -> str:
@@ -192,7 +192,7 @@ def shown(value: Any) -> str:
         return "[" + ",".join([shown(inner) for inner in value]) + "]"
     if isinstance(value, dict):
         return "{" + ",".join([f"{key}:{shown(value[key])}" for key in sorted(KEYS) if key in value]) + "}"
-    return ("with a point " if isinstance(value, float) else "whole ") + (number_text(value) or "")
+    return number_text(value) or ""
 
 
 def from_json(json: str) -> str:
