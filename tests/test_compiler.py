@@ -79,12 +79,33 @@ def said(sources: Sources, case: Case) -> dict[str, str]:
     return {"out": made.source, "params": json.dumps(made.constants, ensure_ascii=False)}
 
 
+def rewritten(file: Path, sources: Sources) -> str:
+    """Return a file of cases with what the compiler says now."""
+    parts = []
+    for case in read_cases(file):
+        gives = {"gives": case.sections["gives"]} if "gives" in case.sections else {}
+        sections = "".join(f"[{name}]\n{text}\n" for name, text in (said(sources, case) | gives).items())
+        parts.append(f"[case {case.name}]\n{case.sections['python']}{sections}")
+    return "\n".join(parts)
+
+
+def written(root: Path) -> dict[Path, str]:
+    """Return all files of cases as they should be; ``root`` is a folder to compile in."""
+    sources = checked(root, {case.module: case.python for case in CASES})
+    return {file: rewritten(file, sources) for file in sorted(FOLDER.glob("*.test"))}
+
+
 CASES = [case for file in sorted(FOLDER.glob("*.test")) for case in read_cases(file)]
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     return checked(tmp_path_factory.mktemp("compiler"), {case.module: case.python for case in CASES})
+
+
+def test_python_with_a_wrong_type_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match=r"wrong\.py:1: error: Incompatible return value type"):
+        checked(tmp_path, {"wrong": "def number(text: str) -> int: return text\n"})
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.module)
