@@ -29,9 +29,10 @@ demo-down: $(STAMP) ## stop that node
 test: lint check ## everything CI runs: format, lint, types, generated files, tests with real engines
 	$(BIN)/pytest
 
-lint: $(STAMP) ## formatting, lint and types
+lint: $(STAMP) ## formatting, lint, types, and which room imports which
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 check: $(STAMP) ## fail where a generated file is stale

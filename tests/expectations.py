@@ -1,7 +1,7 @@
 """Write everything anew that tests compare with, for a person to review in the diff: ``make expectations``.
 
 Cases (their logs from ``cases/recipes.yml``, what they become), the ids of ``fingerprints.json``, the lists of
-``golden``, and the outputs that README.md and docs show. Names what changed, a file a line.
+``golden``, what the compiler says, and the outputs that README.md and docs show. Names what changed, a file a line.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ import golden
 import golden.facts
 import golden.frames
 import pages
+import test_compiler
 from allocfail.decoder.fingerprint import fingerprint, keep
 from allocfail.decoder.trace import TraceBuilder, parse_frames
 from allocfail.logs.events import Options, decode_bytes
@@ -188,6 +190,9 @@ def main() -> None:
     changed += _put(golden.facts.PATH, "\n".join(golden.facts.lines()) + "\n")
     changed += _put(golden.frames.PATH, "\n".join(golden.frames.lines()) + "\n")
     changed += pages.write()
+    with tempfile.TemporaryDirectory() as folder:
+        for path, text in test_compiler.written(Path(folder)).items():
+            changed += _put(path, text)
     for path in changed:
         sys.stdout.write(f"{path.relative_to(Path(__file__).parents[1])}\n")
 

@@ -146,7 +146,7 @@ class _Application:
         start_response(f"{answer.status.value} {answer.status.phrase}", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.page]
 
-    def _answer(self, environ: dict[str, Any]) -> Answer:
+    def _answer(self, environ: dict[str, Any]) -> Answer:  # noqa: PLR0911 - a return for each address
         if not self._is_meant(environ):
             return _said(HTTPStatus.MISDIRECTED_REQUEST, "This server goes by another name; see --allow-host.")
         path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")

@@ -131,7 +131,7 @@ _ERRNO = {
 }
 
 
-def _words(error: BaseException, timeout: float) -> str | None:
+def _words(error: BaseException, timeout: float) -> str | None:  # noqa: PLR0911 - a return for each kind of failure
     """Return what one error means to a person; None where it says nothing by itself."""
     import urllib3  # noqa: PLC0415 - start-up of commands that talk to no cluster
 

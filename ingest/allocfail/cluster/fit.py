@@ -190,7 +190,7 @@ def _remedy(value: Any, kind: str, here: str) -> str:
     return f"map {here} as {'boolean' if isinstance(value, bool) else 'long' if isinstance(value, int) else 'keyword'}"
 
 
-def _refused(value: Any, spec: Mapping[str, Any], kind: str, here: str, *, lenient: bool) -> str:
+def _refused(value: Any, spec: Mapping[str, Any], kind: str, here: str, *, lenient: bool) -> str:  # noqa: PLR0911 - a return for each reason
     """Return why a field of this mapping refuses a value that is no object; empty where it takes it."""
     if kind == "alias":
         return "is an alias, which takes no value"

@@ -100,7 +100,7 @@ def make_options(
 @click.option("--explain-fingerprint", is_flag=True, help="Say of every frame which rule kept or dropped it.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes for a large file; default: one a processor.")
 @common_options
-def command(
+def command(  # noqa: C901, PLR0912 - a branch for each option
     files: tuple[str, ...], form: str | None, *, explain_fingerprint: bool, workers: int | None, **told: Any
 ) -> None:
     """Decode logs: one JSON document per event, or a readable report with equal events as one.

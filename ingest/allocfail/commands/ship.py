@@ -41,7 +41,7 @@ __all__ = ["command"]
 @click.option("--timezone", default="UTC", show_default=True, help="Zone of times that have none.")
 @click.option("--kb-url", metavar="URL", help="Where the articles are served [env: ALLOCFAIL_KB_URL].")
 @format_option
-def command(
+def command(  # noqa: C901, PLR0912 - a branch for each option
     *,
     where: Connection,
     files: tuple[str, ...],

@@ -87,7 +87,7 @@ def json_of(text: str, keys: frozenset[str]) -> Any:
         return {key: value for key, value in pairs if key in keys}
 
     try:
-        return json.loads(text, strict=False, object_pairs_hook=kept, parse_float=_float)
+        return json.loads(text, strict=False, object_pairs_hook=kept, parse_float=_float, parse_constant=_float)
     except (ValueError, RecursionError):
         return None
 

@@ -139,7 +139,7 @@ def _copy_rest(url: str, part: Path, pin: Pin, advance: Callable[[int], None], s
     return True
 
 
-def _fetch_one(
+def _fetch_one(  # noqa: C901 - a branch for each thing that goes wrong
     pin: Pin,
     repositories: Sequence[str],
     advance: Callable[[int], None],

@@ -315,7 +315,7 @@ def _watch_stdin(stop: threading.Event, started: threading.Event) -> None:
     stop.set()
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace) -> None:  # noqa: C901 - starts and stops in one order
     """Run the node in this process until it is told to stop."""
     import jpype  # noqa: PLC0415 - an extra, and only this process needs it
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from mypy.nodes import ARG_NAMED, ARG_POS, ARG_STAR
+from mypy.nodes import ARG_STAR, ARG_STAR2
 from mypy.types import Instance, TupleType
 
 from allocfail.painless import types
@@ -105,13 +105,13 @@ def compiled_call(scope: Scope, node: Any, function: Function, first: list[Code]
     parameters = function.node.arguments
     if first:
         parameters = parameters[1:]
+    if any(parameter.kind in {ARG_STAR, ARG_STAR2} for parameter in parameters):
+        raise scope.error(node, "a function with * or **: take a list")
     by_place: dict[str, Any] = {}
     for number, (argument, name) in enumerate(zip(given, names, strict=True)):
         by_place[name or parameters[number].variable.name] = argument
     arguments = [code.text for code in first]
     for parameter in parameters:
-        if parameter.kind not in {ARG_POS, ARG_NAMED} and parameter.initializer is None:
-            raise scope.error(node, "a function with * or **")
         wanted = types.painless(parameter.variable.type)
         passed: Any = by_place.get(parameter.variable.name, parameter.initializer)
         arguments.append(value(scope, passed, wanted).text)
@@ -199,8 +199,7 @@ def pattern_call(scope: Scope, node: Any, *, tested: bool) -> Code | None:
     if mode in {"sub", "split"} or getattr(found, "__name__", "") in {"sub", "split"}:
         return _rewrite(scope, node, callee, found, mode or found.__name__)
     bound = getattr(found, mode) if mode else found
-    name = callee.fullname if mode in {None, "search"} else f"{callee.fullname}.{mode}"
-    program = of_constant(scope, node, name, bound)
+    program = of_constant(scope, node, callee.fullname, bound, "" if mode in {None, "search"} else f".{mode}")
     subject = _text(scope, node.args[0])
     at = cast(expression(scope, node.args[1]), "int").text if len(node.args) > 1 else "0"
     if tested:
@@ -227,6 +226,9 @@ def _method(scope: Scope, node: Any) -> Code:
         return _fstring(scope, node.args[0].items)
     if type(callee.expr).__name__ == "StrExpr" and callee.name == "format":
         return _fstring(scope, [node])
+    record = scope.sources.records.get(getattr(callee.expr, "fullname", ""))
+    if record is not None and callee.name in record.methods and record.methods[callee.name].is_static:
+        return compiled_call(scope, node, record.methods[callee.name], [])
     owner = types.without_none(type_of(scope, callee.expr))
     if isinstance(owner, TupleType) and "namedtuple" in owner.partial_fallback.type.metadata:
         owner = owner.partial_fallback
@@ -299,7 +301,7 @@ def _fstring(scope: Scope, items: list[Any]) -> Code:
             continue
         inner, spec = item.args
         if item.callee.expr.value != "{:{}}":
-            raise scope.error(item, "a conversion (!r, !s) within an f-string")
+            raise scope.error(item, "a conversion (!r, !s) within an f-string: make the text before")
         parts.append(_formatted(scope, inner, getattr(spec, "value", None)))
     if parts[0].kind != "String" and (len(parts) == 1 or parts[1].kind != "String"):
         parts.insert(0, Code("''", PRIMARY, "String"))
@@ -412,7 +414,7 @@ def _translate(scope: Scope, node: Any, base: Code, _arguments: list[Code]) -> C
 
 def _split(scope: Scope, node: Any, base: Code, arguments: list[Code]) -> Code:
     if not arguments:
-        raise scope.error(node, "split() without a separator")
+        raise scope.error(node, "split() without a separator: use a pattern's findall or split")
     name = "splits" if len(arguments) == 1 else "splits_most"
     return call(scope.use_kit(name), (base.text, *(a.text for a in arguments)), "List")
 
@@ -578,7 +580,7 @@ def _fromkeys(scope: Scope, node: Any) -> Code:
 
 def _sorted(scope: Scope, node: Any) -> Code:
     if len(node.args) > 1:
-        raise scope.error(node, "sorted() by a key")
+        raise scope.error(node, "sorted() by a key: sort tuples that begin with it")
     return call(scope.use_kit("in_order"), (_listed(scope, node).text,), "List")
 
 

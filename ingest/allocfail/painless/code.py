@@ -64,6 +64,20 @@ RESERVED = frozenset(
     ]
 )
 
+#: By kind of node: what it is in Python, and what to write instead.
+_INSTEAD = {
+    "AssertStmt": "assert: test it, and return",
+    "FloatExpr": "a number with a point: count in whole units",
+    "FuncDef": "a function within a function: write it beside, and hand in what it reads",
+    "LambdaExpr": "lambda: write a function beside",
+    "MatchStmt": "match: write if and elif",
+    "RaiseStmt": "raise: return None or a value that says so",
+    "TryStmt": "try: test what could fail before, by a pattern or isinstance",
+    "WithStmt": "with: what is opened has no place in the decoder",
+    "YieldExpr": "yield: return a list",
+    "YieldFromExpr": "yield: return a list",
+}
+
 
 class Code(NamedTuple):
     """An expression: its text, how strongly it binds, and the type that Painless sees."""
@@ -145,6 +159,11 @@ class Scope:
         """Return what to raise for Python that has no translation."""
         module = self.function.module
         return CompileError(f"{module.replace('.', '/')}.py:{node.line}: {what}")
+
+    def untranslated(self, node: Node) -> CompileError:
+        """Return what to raise for a kind of node that has no translation, with what to write instead."""
+        kind = type(node).__name__
+        return self.error(node, _INSTEAD.get(kind, f"{kind} has no translation"))
 
 
 def wrap(code: Code, strength: int) -> str:

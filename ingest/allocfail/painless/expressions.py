@@ -26,6 +26,7 @@ from allocfail.painless.code import (
     literal,
     wrap,
 )
+from allocfail.painless.regex import UnsupportedPatternError
 from allocfail.painless.values import INLINE, UnsupportedValueError, as_param, is_pattern, value_of
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def expression(scope: Scope, node: Expression) -> Code:
     """Return an expression's translation."""
     make = _MAKERS.get(type(node).__name__)
     if make is None:
-        raise scope.error(node, f"{type(node).__name__} has no translation")
+        raise scope.untranslated(node)
     return make(scope, node)
 
 
@@ -129,8 +130,8 @@ def constant(scope: Scope, node: Any, name: str) -> Code:
     return of_constant(scope, node, name, found)
 
 
-def of_constant(scope: Scope, node: Any, name: str, found: Any) -> Code:
-    """Return a value that is known when it is compiled."""
+def of_constant(scope: Scope, node: Any, name: str, found: Any, mode: str = "") -> Code:
+    """Return a value that is known when it is compiled; ``mode`` tells apart what is made of one name."""
     if isinstance(found, bool):
         return Code("true" if found else "false", PRIMARY, "boolean")
     if isinstance(found, int):
@@ -141,11 +142,11 @@ def of_constant(scope: Scope, node: Any, name: str, found: Any) -> Code:
         return Code("null", PRIMARY, "null")
     try:
         made = as_param(found)
-    except UnsupportedValueError as error:
+    except (UnsupportedPatternError, UnsupportedValueError) as error:
         raise scope.error(node, f"{name}: {error}") from error
     kind = "Map" if isinstance(made, dict) else "List" if isinstance(made, list) else "String"
     module, _, own = name.rpartition(".")
-    key = f"{module.rpartition('.')[2]}.{own.lstrip('_')}"
+    key = f"{module.rpartition('.')[2]}.{own.lstrip('_')}{mode}"
     return Code(f"({kind}) {scope.constant(key, made)}", UNARY, kind)
 
 
@@ -460,7 +461,7 @@ def _index(scope: Scope, node: Any) -> Code:
 def _slice(scope: Scope, node: Any, base: Code) -> Code:
     part = node.index
     if part.stride is not None:
-        raise scope.error(node, "a slice with a step")
+        raise scope.error(node, "a slice with a step: use reversed() or a loop")
     low = expression(scope, part.begin_index).text if part.begin_index is not None else "0L"
     high = None if part.end_index is None else expression(scope, part.end_index).text
     if base.kind == "String":

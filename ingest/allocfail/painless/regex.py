@@ -28,6 +28,7 @@ code  operands     does
 from __future__ import annotations
 
 import re
+import sys
 from re import _constants as sre  # type: ignore[attr-defined] # private: the tests of each Python hold it
 from re import _parser as parser  # type: ignore[attr-defined] # as above
 from typing import Any
@@ -101,15 +102,17 @@ class _Compiler:
     def _set(self, members: list[tuple[Any, Any]]) -> int:
         """Return the number of a set: 128 characters ``0`` or ``1``, then ``1`` or ``0`` for all others, then ranges.
 
-        The ranges, each end four hex digits, are those above ASCII for which the opposite holds.
+        The ranges, each end four hex digits, are those above ASCII for which the opposite holds; ``*`` behind them says
+        that it holds for all beyond U+FFFF as well.
         """
         negated = bool(members) and members[0][0] is sre.NEGATE
         inside, ranges = self._members(members[1:] if negated else members)
         bits = "".join("1" if (number in inside) != negated else "0" for number in range(_ASCII))
         text = bits + ("1" if negated else "0")
         for low, high in ranges:
-            # What lies beyond the basic plane is one character in Python and two in Java: it is in all of it or not.
             text += f"{low:04x}{min(high, 0xFFFF):04x}" if low <= 0xFFFF else ""
+        if any(high > 0xFFFF for _, high in ranges):
+            text += "*"
         if text not in self._sets:
             self._sets.append(text)
         return self._sets.index(text)
@@ -127,6 +130,9 @@ class _Compiler:
                 continue
             else:
                 raise UnsupportedPatternError(f"{kind} in a class: write the characters out")
+            if high > 0xFFFF and not (low <= 0x10000 and high == sys.maxunicode):
+                # One character in Python, two in Java.
+                raise UnsupportedPatternError("a character beyond U+FFFF: only all of those can be in a class")
             inside |= set(range(low, min(high + 1, _ASCII)))
             if high >= _ASCII:
                 ranges.append((max(low, _ASCII), high))

@@ -202,7 +202,7 @@ def _statements(scope: Scope, body: list[Any], placed: _Placed) -> None:
         start = len(scope.unit.lines)
         make = _MAKERS.get(type(statement).__name__)
         if make is None:
-            raise scope.error(statement, f"{type(statement).__name__} has no translation")
+            raise scope.untranslated(statement)
         make(scope, statement, placed)
         for line in reversed(scope.waiting):
             scope.unit.lines.insert(start, " " * scope.depth + line)
