@@ -1,4 +1,4 @@
-"""Log daemons for tests: the real ones, with the configurations that the project ships and only paths and ports changed."""
+"""Log daemons for tests: the real ones, with the shipped configurations; only paths and ports are changed."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from engines.harness import Engine as Server
 
 ROOT = Path(__file__).parents[1]
-#: The sample's first dump, as the kernel hands it out: without what the log daemon of that machine put before the lines.
 SAMPLE = (ROOT / "samples/svn3-centos6.log").read_text(encoding="utf-8")
 HEADER = "swapper: page allocation failure. order:1, mode:0x20"
 
@@ -114,7 +114,7 @@ def test_dumps_of_real_logs_are_joined_as_they_are_decoded() -> None:
     for row in [*rows("corpus"), *rows("corpus-new")]:
         text = row["path"].read_bytes().decode("utf-8", "replace")
         wanted = groups(text)
-        if not wanted or row.get("wrapped"):
+        if not wanted or "wrap" in f"{row['log_format']} {row['notes']}".lower():
             continue
         files += 1
         got = [group for document in joined(text) for group in groups(document)]
@@ -125,11 +125,11 @@ def test_dumps_of_real_logs_are_joined_as_they_are_decoded() -> None:
                 same += 1
     if not files:
         pytest.skip("../shared/corpus is missing: the definition was NOT tried on real logs")
-    sys.stderr.write(f"{same} of {whole} events in {files} files\n")
-    assert same / whole > 0.85
+    # What is left: words that stand between the lines of a dump, and lines that no list has.
+    assert same / whole > 0.95, f"{same} of {whole} events in {files} files"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(opensearch_engine: Server) -> Iterator[Engine]:
     """Return an engine with the pipelines, and an index that nothing is wired to."""
     with connect(connection(opensearch_engine.url)) as cluster:
@@ -138,8 +138,14 @@ def cluster(opensearch_engine: Server) -> Iterator[Engine]:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         yield cluster
-        cluster.request("DELETE", "/kernel?ignore_unavailable=true")
         remove_all(cluster)
+
+
+@pytest.fixture
+def index(cluster: Engine) -> Iterator[None]:
+    """Remove what a daemon indexed."""
+    yield
+    cluster.request("DELETE", "/kernel?ignore_unavailable=true")
 
 
 def documents(cluster: Engine, count: int) -> list[dict[str, Any]]:
@@ -165,21 +171,20 @@ def judge(found: list[dict[str, Any]], dump: list[str]) -> None:
     (whole,) = [one for one in found if HEADER in one["message"]]
     assert whole["message"].count("\n") + 1 == len(dump)
     own, wanted = whole["allocfail"], alone.document["allocfail"]
-    assert own["fingerprint"]["id"] == wanted["fingerprint"]["id"]
-    assert own["trace"]["functions"] == wanted["trace"]["functions"]
-    assert own["memory"]["zones"] == wanted["memory"]["zones"]
-    assert own["complete"] == wanted["complete"]
-    assert own["provenance"] == "kernel"
+    # All that the bare lines say, and who wrote them.
+    unlike = {name: (value, own.get(name)) for name, value in wanted.items() if own.get(name) != value}
+    assert unlike == {"provenance": ("plausible", "kernel")}
     assert whole["process"]["name"] == "swapper"
     assert whole["host"]["hostname"] == socket.gethostname()
     assert own["uptime"] == 4711.000001
-    (evil,) = [one for one in found if "evil" in one["message"]]
+    (evil,) = [one for one in found if "order:3" in one["message"]]
     assert evil["allocfail"]["provenance"] == "forged"
     others = [one for one in found if one is not whole and one is not evil]
     assert [("allocfail" in one, one["message"].count("\n")) for one in others] == [(False, 0)] * 2
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("index")
 def test_rsyslog_from_the_kernel_s_log_to_the_event(cluster: Engine, opensearch_url: str, tmp_path: Path) -> None:
     daemon = shipping.rsyslogd("imklog", "imfile", "omelasticsearch")
     kernel, log = tmp_path / "kmsg", tmp_path / "rsyslog.log"
@@ -200,6 +205,7 @@ def test_rsyslog_from_the_kernel_s_log_to_the_event(cluster: Engine, opensearch_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("index")
 def test_syslog_ng_from_the_kernel_s_log_to_the_event(cluster: Engine, opensearch_url: str, tmp_path: Path) -> None:
     command, environment = shipping.syslog_ng()
     kernel, log = tmp_path / "kmsg", tmp_path / "syslog-ng.log"
@@ -217,3 +223,82 @@ def test_syslog_ng_from_the_kernel_s_log_to_the_event(cluster: Engine, opensearc
     with shipping.running(command, log, environment):
         kernel.write_bytes(text)
         judge(shipping.until(lambda: documents(cluster, 4), log), dump)
+
+
+def rsyslog_with(action: str, tmp_path: Path) -> list[dict[str, Any]]:
+    """Send two messages through rsyslog and an action; return the documents of ``out.ndjson``."""
+    daemon = shipping.rsyslogd("imfile", "omprog", "mmexternal")
+    source, log, out = tmp_path / "in.log", tmp_path / "rsyslog.log", tmp_path / "out.ndjson"
+    source.write_text(f"nothing to see\n{HEADER}\n", encoding="utf-8")
+    config = tmp_path / "rsyslog.conf"
+    binary = f"{sys.executable} -m allocfail enrich"
+    config.write_text(
+        f"""global(workDirectory="{tmp_path}")
+module(load="imfile")
+module(load="omprog")
+module(load="mmexternal")
+template(name="json_line" type="string" string="{{\\"message\\":\\"%msg:::json%\\"}}\\n")
+template(name="text" type="string" string="{{\\"message\\":\\"%msg:::json%\\",\\"set\\":%$!%}}\\n")
+{action.format(binary=binary, out=out)}
+input(type="imfile" file="{source}" tag="kernel")
+""",
+        encoding="utf-8",
+    )
+    command = [str(daemon), "-n", "-f", str(config), "-i", str(tmp_path / "pid")]
+
+    def look() -> list[dict[str, Any]]:
+        lines = out.read_text(encoding="utf-8").splitlines() if out.is_file() else []
+        return [json.loads(line) for line in lines] if len(lines) >= 2 else []
+
+    with shipping.running(command, log):
+        return shipping.until(look, log)
+
+
+@pytest.mark.slow
+def test_rsyslog_s_omprog_confirms_every_document(tmp_path: Path) -> None:
+    action = """action(type="omprog" confirmMessages="on" template="json_line"
+       binary="{binary} --protocol confirm --output {out}")"""
+    other, event = rsyslog_with(action, tmp_path)
+    assert other == {"message": "nothing to see"}
+    assert event["message"] == HEADER
+    assert event["allocfail"]["gfp"]["mask"] == "0x20"
+
+
+@pytest.mark.slow
+def test_rsyslog_s_mmexternal_sets_what_an_event_adds(tmp_path: Path) -> None:
+    action = """action(type="mmexternal" binary="{binary} --protocol mmexternal")
+action(type="omfile" file="{out}" template="text")"""
+    other, event = rsyslog_with(action, tmp_path)
+    # An empty tree is written as an empty string.
+    assert other["message"] == "nothing to see"
+    assert "allocfail" not in other["set"]
+    assert event["set"]["allocfail"]["kind"] == "page_allocation_failure"
+    assert event["set"]["process"]["name"] == "swapper"
+
+
+UNITS = sorted((ROOT / "ingest/units").glob("*.service"))
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_is_one_and_is_confined(unit: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        shipping.missing("systemd-analyze")
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    # Exposure in tenths, 100 at most; systemd calls up to 20 "OK" or better.
+    limit = ["--offline=true", "--threshold=20", str(unit)]
+    judged = subprocess.run(["systemd-analyze", "security", *limit], capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_starts_a_command_that_there_is(unit: Path) -> None:
+    text = unit.read_text(encoding="utf-8").replace("\\\n", " ")
+    (start,) = re.findall(r"^ExecStart=/usr/bin/env allocfail (.*)$", text, re.MULTILINE)
+    words = start.split()
+    command = words[: 2 if words[0] == "kb" else 1]
+    done = subprocess.run(
+        [sys.executable, "-m", "allocfail", *command, "--help"], capture_output=True, text=True, check=True
+    )
+    for option in (word for word in words if word.startswith("--")):
+        assert f"{option} " in done.stdout

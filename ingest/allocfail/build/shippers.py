@@ -1,7 +1,7 @@
 """Configurations of log shippers that join a dump into one document, from ``ingest/shippers``.
 
-``definition.yml`` and the lines of ``kb/facts/carriers.yml`` say which lines belong together; ``templates`` hold the rest
-of each configuration, with ``@name@`` where a value of the definition goes.
+``definition.yml`` and the lines of ``kb/facts/carriers.yml`` say which lines belong together; ``templates`` hold the
+rest of each configuration, with ``@name@`` where a value of the definition goes.
 """
 
 from __future__ import annotations
