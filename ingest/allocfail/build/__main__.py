@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from allocfail import facts
 from allocfail.articles import search
-from allocfail.build import checks
+from allocfail.build import checks, shippers
 from allocfail.cluster import alerts, saved_objects
 from allocfail.content import content_path
 from allocfail.errors import AllocfailError
@@ -29,6 +29,7 @@ _SOURCES: tuple[Callable[[], dict[str, str]], ...] = (
     pipelines.generate,
     saved_objects.generate,
     lambda: alerts.generate(saved_objects.titles()),
+    shippers.generate,
 )
 #: Folders that hold generated files and nothing else.
 _FOLDERS = ("pipelines/generated", "saved_searches/generated")
