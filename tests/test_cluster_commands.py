@@ -75,7 +75,7 @@ def test_the_whole_way(cluster: Engine, tmp_path: Path) -> None:
     assert cluster.request("POST", "/app-lines/_count", query)["count"] == 2
 
     code, (shipped,), _ = run("ship", str(log), "--url", url)
-    assert (code, shipped) == (0, {"indexed": 2, "already_there": 0, "rejected": 0})
+    assert (code, shipped) == (0, {"indexed": 2, "completed": 0, "already_there": 0, "rejected": 0})
     cluster.request("POST", "/allocfail-events/_refresh")
     assert cluster.request("POST", "/allocfail-events/_count", query)["count"] == 2
 
