@@ -332,9 +332,6 @@ def _formatted(scope: Scope, node: Any, spec: str | None) -> Code:
     raise scope.error(node, f"the format {spec!r}")
 
 
-_Maker = "Callable[[Scope, Any, Code, list[Code]], Code]"
-
-
 def _java(name: str, kind: str) -> Any:
     """Return what makes a call of Java's own method."""
 

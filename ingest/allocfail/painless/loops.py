@@ -46,12 +46,11 @@ def _block(scope: Scope, head: str, body: Callable[[], None]) -> None:
     scope.emit("}")
 
 
-def _head_variable(scope: Scope, index: Any, kind: str) -> tuple[str, bool]:
+def _head_variable(scope: Scope, index: Any) -> tuple[str, bool]:
     """Return the head's variable, and whether it is a stand-in: the loop's own lives on behind the loop."""
     if index.name in scope.declared:
         return scope.fresh(), True
     declared_as(scope, index)
-    del kind
     return scope.local(index.name), False
 
 
@@ -67,7 +66,7 @@ def _range(scope: Scope, index: Any, source: Any, body: Callable[[], None]) -> N
     down = step.startswith("-")
     if not step.lstrip("-").rstrip("L").isdigit():
         raise scope.error(source, "range() by a step that is no constant")
-    name, stand_in = _head_variable(scope, index, "long")
+    name, stand_in = _head_variable(scope, index)
     change = f"{name}--" if step == "-1L" else f"{name}++" if step == "1L" else f"{name} += {step}"
 
     def inner() -> None:
@@ -142,7 +141,7 @@ def _each(scope: Scope, index: Any, source: Any, body: Callable[[], None]) -> No
         raise scope.error(source, "a loop over a value of no certain type: narrow it by isinstance")
     if type(index).__name__ == "NameExpr":
         kind = types.painless(index.node.type)
-        name, stand_in = _head_variable(scope, index, kind)
+        name, stand_in = _head_variable(scope, index)
 
         def inner() -> None:
             if stand_in:

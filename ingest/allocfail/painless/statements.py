@@ -12,7 +12,7 @@ from allocfail.painless.code import KNOWN, PRIMARY, Code, Scope, Unit, boxed, ca
 from allocfail.painless.expressions import condition, expression, is_simple, kind_of, type_of, value
 from allocfail.painless.loops import loop, unpack
 from allocfail.painless.sources import is_docstring
-from allocfail.painless.walk import children, names_read, walk
+from allocfail.painless.walk import names_read, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -500,5 +500,3 @@ _MAKERS: dict[str, Callable[..., None]] = {
     "ReturnStmt": _return,
     "WhileStmt": _while,
 }
-
-del children
