@@ -60,19 +60,24 @@ def remove_all(cluster: Engine) -> None:
         answer = cluster.request("GET", f"/{kind}")
         for item in next(iter(answer.values())):
             if item["name"].startswith(("allocfail-", "app-")):
-                _remove_template(cluster, path(kind, item["name"]))
+                _remove_template(cluster, kind, item)
     for name in cluster.request("GET", "/_ingest/pipeline", missing_ok=True) or {}:
         if name.startswith(("allocfail", "app-", "logs@")):
             cluster.request("DELETE", path("_ingest", "pipeline", name))
 
 
-def _remove_template(cluster: Engine, target: str) -> None:
-    """Remove a template, unless a data stream keeps it that this engine cannot remove: it stands in nobody's way."""
+def _remove_template(cluster: Engine, kind: str, item: dict[str, Any]) -> None:
+    """Remove a template; a data stream that it keeps, and that this engine cannot remove, gets a bare one instead."""
+    target = path(kind, item["name"])
     try:
         cluster.request("DELETE", target)
     except EngineError as error:
-        if error.status != 400 or cluster.product == "opensearch":
+        if error.status != 400 or cluster.product == "opensearch" or kind != "_index_template":
             raise
+        body = item["index_template"]
+        bare = {key: body[key] for key in ("index_patterns", "data_stream")} | {"priority": body["priority"] + 1}
+        cluster.request("PUT", path(kind, f"left-{body['index_patterns'][0]}"), bare)
+        cluster.request("DELETE", target)
 
 
 def actions(changes: Iterable[Change]) -> dict[str, str]:

@@ -474,7 +474,6 @@ def test_an_index_that_is_closed_is_one_line(cluster: Engine, tmp_path: Path) ->
     list(install(cluster, WANTED))
     log = tmp_path / "kern.log"
     log.write_bytes(log_of(range(3)))
-    cluster.request("PUT", path("allocfail-events"))
     cluster.request("POST", path("allocfail-events", "_close"))
     command = [sys.executable, "-m", "allocfail", "ship", str(log), "--url", cluster.where.url]
     done = subprocess.run(command, capture_output=True, check=False)

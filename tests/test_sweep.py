@@ -127,8 +127,18 @@ def test_several_indices_at_once_and_the_events_themselves_are_left_out(ready: E
     ready.request("PUT", "/app-second", swept.MAPPING)
     swept.put(ready, "app-second", swept.lines_of(range(4, 8)))
     for _ in range(2):
-        swept.sweep(ready, "*", slices=3)
+        swept.sweep(ready, "app-*", "allocfail-*", slices=3)
         assert swept.counted(swept.events(ready)) == swept.once_each(range(8))
+
+
+def test_an_index_whose_time_is_no_date_does_not_stop_the_others(ready: Engine) -> None:
+    swept.put(ready, INDEX, swept.lines_of(range(3)))
+    as_text = {"mappings": {"properties": {"@timestamp": {"type": "text"}, "message": {"type": "text"}}}}
+    ready.request("PUT", "/app-second", as_text)
+    swept.put(ready, "app-second", swept.lines_of(range(3, 5)))
+    made, _ = swept.sweep(ready, "app-*", slices=2)
+    assert "no date field to look around in: all documents are read" in made.said  # type: ignore[attr-defined]
+    assert swept.counted(swept.events(ready)) == swept.once_each(range(5))
 
 
 def test_the_same_dump_in_two_files_is_one_event(ready: Engine) -> None:

@@ -117,6 +117,9 @@ class Backfill:
         cancelled = False
         while True:
             state = self._patience.insist(lambda: answer(self._engine, "GET", path("_tasks", task)))
+            if cancelled and state.get("completed"):
+                # A search that was under way ends as an error, which is what was asked for.
+                state.pop("error", None)
             filled = _filled(state)
             progress(filled)
             if state.get("completed"):

@@ -66,6 +66,12 @@ class Shape:
         _fill(mapping["properties"], lacking(mapping["properties"], fields))
         return Shape(mapping, self.limit, self.lenient)
 
+    def takes(self, fields: Mapping[str, Any]) -> bool:
+        """Whether the properties ``fields`` can be composed in: none contradicts, and the limit holds them all."""
+        have = self.mapping.get("properties") or {}
+        after = _count(self.with_fields(fields).mapping["properties"])
+        return "subobjects" not in self.mapping and after <= self.limit and _agree(have, fields)
+
     @property
     def strict(self) -> bool:
         """Whether a document with a field that nobody has mapped is refused."""
@@ -95,6 +101,17 @@ def lacking(have: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any
             if inner:
                 out[name] = {"properties": inner}
     return out
+
+
+def _agree(have: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    """Whether no name is an object in one and a value in the other."""
+    for name in have.keys() & fields.keys():
+        objects = [_is_object(side[name]) for side in (have, fields)]
+        if objects[0] != objects[1]:
+            return False
+        if objects[0] and not _agree(have[name].get("properties") or {}, fields[name].get("properties") or {}):
+            return False
+    return True
 
 
 def _is_object(spec: Mapping[str, Any]) -> bool:

@@ -77,6 +77,8 @@ class Fields(NamedTuple):
     time: str | None
     exact: frozenset[str]
     """Fields that a value can be looked up in."""
+    undated: tuple[str, ...] = ()
+    """Indices in which the field ``time`` is no date: they cannot be sorted together with the others."""
 
 
 def indices_of(engine: Engine, names: Sequence[str]) -> list[str]:
@@ -135,7 +137,11 @@ def fields_of(
     looked_up = {
         name for base in exact for name in (base, f"{base}.keyword") if where(name, _WORDS | _NUMBERS) >= everywhere
     }
-    return Fields(tuple(searched), tuple(sorted(everywhere - covered)), moment, frozenset(looked_up))
+    undated: set[str] = set()
+    if moment is not None:
+        types = frozenset(caps[moment]) - _DATES - {"unmapped"}
+        undated = set().union(*(caps[moment][kind].get("indices") or everywhere for kind in types))
+    return Fields(tuple(searched), tuple(sorted(everywhere - covered)), moment, frozenset(looked_up), tuple(undated))
 
 
 def _field_caps(engine: Engine, names: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
@@ -278,9 +284,7 @@ class Reader:
                         after[-1] = "" if self._tie == "_id" else -1
                     return ask()
                 raise
-            shards = found.get("_shards", {})
-            if shards.get("failed"):
-                raise EngineError("part of the indices did not answer", status=503)
+            _raise_failed(found.get("_shards") or {})
             return [
                 Hit(hit["_index"], hit["_id"], hit.get("_source") or {}, hit["sort"]) for hit in found["hits"]["hits"]
             ]
@@ -291,6 +295,17 @@ class Reader:
         with self._lock:
             if self._id == lost:  # no other thread has been faster
                 self._id = self._open()
+
+
+def _raise_failed(shards: dict[str, Any]) -> None:
+    """Raise where a part of the shards did not answer: what they hold would be missing without a word."""
+    if not shards.get("failed"):
+        return
+    first = next(iter(shards.get("failures") or ()), {})
+    reason = first.get("reason") or {}
+    said = f"{first.get('index') or 'an index'} did not answer: {reason.get('reason') or 'it does not say why'}"
+    # A query that an index refuses is refused again; all else passes.
+    raise EngineError(said, status=400 if reason.get("type") == "illegal_argument_exception" else 503)
 
 
 def _is_lost(error: EngineError) -> bool:

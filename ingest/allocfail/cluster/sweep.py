@@ -142,9 +142,21 @@ class Sweep:
         :class:`EngineError` where the cluster refuses, or stays away for longer than one waits.
         """
         names = self._concrete()
-        if not names:
-            return
-        self._fields = self._ask_fields(names)
+        while names:
+            self._fields = self._ask_fields(names)
+            together = [name for name in names if name not in self._fields.undated]
+            names = [name for name in names if name in self._fields.undated]
+            # Only once all are read is everything before a time in the target.
+            self._pass(together, since, until, (lambda _: None) if names else done)
+
+    def _pass(
+        self,
+        names: Sequence[str],
+        since: datetime | None,
+        until: datetime | None,
+        done: Callable[[datetime], object],
+    ) -> None:
+        """Sweep indices that have one field of time in common, or none of which has one."""
         with Reader(self._engine, names, pace=self._pace, patience=self._patience) as reader:
             try:
                 if self._fields.time is None:
@@ -168,14 +180,14 @@ class Sweep:
         times = [self._time_field] if self._time_field else known["times"]
         fields = self._patience.insist(lambda: fields_of(self._engine, names, texts, times, exact))
         if self._time_field is not None and fields.time is None:
-            raise AllocfailError(f"{self._time_field} is no date in {', '.join(self._names)}")
+            raise AllocfailError(f"{self._time_field} is no date in {', '.join(names)}")
         for index in fields.unsearched:
             self._once(f"{index}: no field of it that holds a text can be searched: all its documents are read")
         return fields
 
-    def _once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
+    def _once(self, text: str, *, about: str = "") -> None:
+        if (about or text) not in self._said:
+            self._said.add(about or text)
             self._say(text)
 
     def _timed(
@@ -372,12 +384,16 @@ class Sweep:
             }
             for header, item in done
         ]
-        for result in self._patience.insist(lambda: bulk(self._engine, actions)):
+        results = self._patience.insist(lambda: bulk(self._engine, actions))
+        for (header, _), result in zip(done, results, strict=True):
             if 200 <= result.status < 300:
                 self.counts.marked += 1
             else:
                 self.counts.unmarked += 1
-                self._once(f"a first line could not be marked: {result.reason} ({result.status} {result.kind})")
+                said = (
+                    f"{header.index}: a first line could not be marked: {result.reason} ({result.status} {result.kind})"
+                )
+                self._once(said, about=f"{header.index} {result.kind}")  # a reason may name the place in the document
 
 
 def _time(value: Any) -> datetime | None:

@@ -105,8 +105,8 @@ class TemplateWire:
     name: str
     setting: str
     body: Mapping[str, Any]
-    strict: bool = False
-    """It refuses fields that it does not map: the ECS fields of an event are composed in too, before its own."""
+    ecs: bool = False
+    """The ECS fields of an event are composed in too, before its own: what it says of a field itself wins."""
 
     def wire(self) -> Step:
         """Return the step that puts both in."""
@@ -134,8 +134,8 @@ class TemplateWire:
         composed = wired.setdefault("composed_of", [])
         if _FIELDS not in composed:
             composed.append(_FIELDS)
-        if self.strict and _ECS not in composed:
-            composed.insert(0, _ECS)  # what the template itself says of a field wins
+        if self.ecs and _ECS not in composed:
+            composed.insert(0, _ECS)
         return wired
 
     def _unwired(self) -> dict[str, Any]:
@@ -335,7 +335,8 @@ def _plan_index(
             raise AllocfailError(f"index template {template} already names the {which} pipeline {there}: {advice}")
         made = engine.request("POST", path("_index_template", "_simulate", template))
         shape = Shape.of((made or {}).get("template") or {})
-        wires.templates.append(TemplateWire(template, setting, body, shape.strict))
+        ecs = templates_.build().components[_ECS]["template"]["mappings"]["properties"]
+        wires.templates.append(TemplateWire(template, setting, body, shape.strict or shape.takes(ecs)))
         wires.targets.append(Target("index template", template, shape, writable=False))
     for concrete in indices:
         if any(one.name == concrete for one in wires.indices):
