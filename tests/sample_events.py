@@ -30,10 +30,13 @@ def _logs() -> list[tuple[str, bytes]]:
     """Return logs by name: whole ones, and a few that are cut, forged or of a kernel that nobody knows."""
     sample = content_path("samples/svn3-centos6.log").read_bytes()
     lines = sample.splitlines(keepends=True)
+    whole = (_CASES / "7.3-x86.log").read_bytes()
     strange = b"kernel: foo: page allocation failure: order:2, mode:0xfff0000000000020, nodemask=(null)\n"
     edited = b"kernel: foo: page allocation failure: order:2, mode:0xcc0(GFP_ATOMIC), nodemask=(null)\n"
     return [
         ("svn3", sample),
+        ("costly", whole.replace(b"failure: order:0", b"failure: order:5")),
+        ("stalled", whole.replace(b"failure: order:0", b"stalls for 10014ms, order:0")),
         ("cut", b"".join(lines[:9])),
         ("forged", b"12,100,1000,-;swapper: page allocation failure. order:1, mode:0x20\n"),
         ("strange", b"Feb 14 15:24:15 db01 " + strange),

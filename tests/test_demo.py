@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
+from allocfail.cluster import saved_objects
 from allocfail.content import content_path
 from allocfail.demo import artifacts, demo, node
 from engines.harness import Engine
@@ -92,11 +93,9 @@ def test_the_demo_finds_the_sample_as_one_group_and_again_when_run_twice(cache: 
             assert one["event"]["reference"].startswith(f"{found.articles_url}")
             # Undecoded it was sent: the source is still there as a shipper delivered it.
             assert "page allocation failure" in one["message"]
-        _, kept = Engine("opensearch", found.url).request("GET", "/.kibana/_search")
-        assert {hit["_id"] for hit in kept["hits"]["hits"]} == {
-            "index-pattern:allocfail-events",
-            "search:allocfail-failures",
-        }
+        _, kept = Engine("opensearch", found.url).request("GET", "/.kibana/_search?size=1000")
+        made = {f"{item['type']}:{item['id']}" for item in saved_objects.build("opensearch")}
+        assert {hit["_id"] for hit in kept["hits"]["hits"]} == made
         page = Engine("articles", events[0]["event"]["reference"].partition("#")[0]).request("GET", "")
         assert page[0] == 200
         second = run()

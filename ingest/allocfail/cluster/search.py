@@ -301,7 +301,7 @@ def _raise_failed(shards: dict[str, Any]) -> None:
     """Raise where a part of the shards did not answer: what they hold would be missing without a word."""
     if not shards.get("failed"):
         return
-    first = next(iter(shards.get("failures") or ()), {})
+    first: dict[str, Any] = next(iter(shards.get("failures") or ()), {})
     reason = first.get("reason") or {}
     said = f"{first.get('index') or 'an index'} did not answer: {reason.get('reason') or 'it does not say why'}"
     # A query that an index refuses is refused again; all else passes.

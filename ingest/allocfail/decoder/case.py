@@ -271,7 +271,7 @@ def case_of(event: Event, memory: Memory) -> Case:
         uptime=dump.head.uptime if dump.head is not None else None,
         memory=memory,
         complete=event.incomplete is None,
-        stalled_ms=str(header.stalled_ms) if header is not None and header.stalled_ms is not None else None,
+        stalled_ms=header.stalled_ms if header is not None else None,
         vmalloc_reason=reason,
         vmalloc_bytes=source.size.lstrip("0") or "0" if source is not None and source.size is not None else None,
         vmalloc_obtained=obtained,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "advise", "architecture", "build"]
 
 #: What a signed 64-bit field of an index holds.
-_LONG = 2**63 - 1
+_LONG = "9223372036854775807"
 #: Orders above this are no order of any kernel; they are kept as text.
 _MOST_ORDER = 63
 
@@ -85,7 +85,7 @@ def _whole(into: dict[str, Any], name: str, digits: str | None) -> None:
     if digits is None:
         return
     digits = digits.lstrip("0") or "0"
-    if len(digits) > 19 or int(digits) > _LONG:
+    if len(digits) > len(_LONG) or (len(digits) == len(_LONG) and digits > _LONG):
         into[name + "_text"] = digits
     else:
         into[name] = int(digits)
@@ -231,8 +231,8 @@ def build(event: Event, memory: Memory, options: Options) -> dict[str, Any]:
             own["order"] = order
             if 0 <= order < _MOST_ORDER:
                 own["pages"] = 1 << order
-    if header is not None and header.stalled_ms is not None:
-        _whole(own, "stalled_ms", str(header.stalled_ms))
+    if header is not None:
+        _whole(own, "stalled_ms", header.stalled_ms)
     if source is not None:
         vmalloc: dict[str, Any] = {}
         _whole(vmalloc, "bytes", source.size)

@@ -38,7 +38,7 @@ class Header:
     nodemask: str | None = None
     cpuset: str | None = None
     mems_allowed: str | None = None
-    stalled_ms: int | None = None
+    stalled_ms: str | None = None
     colon: bool = False
     """``failure:`` rather than ``failure.``: 3.0 and later."""
     size: str | None = None
@@ -168,7 +168,7 @@ def _page_tail(text: str, at: int, comm: str | None) -> Header | None:
         end = _number(text, at + 11)
         if end == at + 11 or not text.startswith("ms, order:", end):
             return None
-        stalled = int(text[at + 11 : end])
+        stalled = text[at + 11 : end].lstrip("0") or "0"
         at = end + 10
         kind = "page_allocation_stall"
     else:

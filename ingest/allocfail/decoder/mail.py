@@ -9,10 +9,12 @@ __all__ = ["QuotedPrintable", "Whole"]
 
 #: A line of such a mail has at most 76 characters; quote signs may stand in front.
 _LONGEST = 120
+#: No line of a mail has more characters (RFC 5322 section 2.1.1).
+_MOST = 998
 #: Lines that one may have been cut into.
 _PIECES = 64
 
-_VALID = re.compile(r"(?:[^=]|=[0-9A-F]{2})*=?$").match
+_VALID = re.compile(r"[^=]*(?:=[0-9A-F]{2}[^=]*)*=?$").match
 _ESCAPED = re.compile(r"=3D").search
 #: Two equals signs that are escaped: one may be a number's beginning.
 _TWICE = re.compile(r"[A-Za-z_]=3D.*[A-Za-z_]=3D").search
@@ -44,7 +46,7 @@ class QuotedPrintable:
     def feed(self, line: str, offset: int) -> list[Whole]:
         """Take a line; return those that are whole now."""
         found: list[Whole] = []
-        if _VALID(line) is None:
+        if len(line) > _MOST or _VALID(line) is None:
             self._certain = False
         elif not self._certain and _ESCAPED(line) is not None:
             # An escape beside a soft line end, or a second one: neither stands in a kernel's line by chance.
