@@ -18,7 +18,7 @@ from allocfail.decoder.fields import at
 from allocfail.errors import NotFoundError
 from allocfail.logs import events as decoder
 from allocfail.report.event import facts_of, headline, judgement
-from allocfail.report.layout import COLOURS
+from allocfail.report.layout import laid_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -161,12 +161,8 @@ def show(groups: Sequence[Group], url: str, console: Console) -> None:
         first, count = group.events[0], len(group.events)
         console.print(Rule(Text(f"group {_words(group.id)}"), align="left"))
         console.print(Text(headline(dict(first)), style="bold"))
-        facts = Table.grid(padding=(0, 2))
-        facts.add_column(style="dim", no_wrap=True)
-        facts.add_column()
-        for line in _facts(first):
-            facts.add_row(line.label, Text(line.text, style=COLOURS.get(line.style, "")))
-        console.print(facts)
+        facts = laid_out(_facts(first), width=console.width, colour=console.is_terminal)
+        console.print(Text.from_ansi(facts.rstrip("\n")), soft_wrap=True)
         console.print()
         console.print(Text(f"{count} event{'' if count == 1 else 's'}", style="bold"))
         events = Table.grid(padding=(0, 2))
