@@ -244,9 +244,12 @@ def build(event: Event, memory: Memory, options: Options) -> dict[str, Any]:
             vmalloc["reason"] = source.reason
         if source.page_order is not None:
             vmalloc["page_order"] = source.page_order
-        own["vmalloc"] = vmalloc
+        if vmalloc:
+            own["vmalloc"] = vmalloc
     if kind == "slab_allocation_failure" and header is not None:
-        own["slab"] = _slab(dump)
+        slab = _slab(dump)
+        if slab:
+            own["slab"] = slab
     oom = dump.oom
     if kind == "oom_kill":
         killed: dict[str, Any] = {}
@@ -265,7 +268,8 @@ def build(event: Event, memory: Memory, options: Options) -> dict[str, Any]:
         score = oom.score_adj if oom.score_adj is not None else (header.score_adj if header is not None else None)
         if score is not None:
             killed["score_adj"] = score
-        own["oom"] = killed
+        if killed:
+            own["oom"] = killed
 
     mask = event.mask
     request: dict[str, Any] = {} if mask is None else mask.as_document()

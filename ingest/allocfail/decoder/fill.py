@@ -54,7 +54,7 @@ def fill(document: dict[str, Any], made: dict[str, Any], options: Options, *, te
         made = {name: value for name, value in made.items() if name in options.only}
     _tag(document, made)
     _related(document, made)
-    _fill(document, made, "", document)
+    _fill(document, made, "", document, plain=True)
 
 
 def _describe(document: dict[str, Any], made: dict[str, Any], outer: Opened, options: Options) -> None:
@@ -141,19 +141,27 @@ def _related(document: dict[str, Any], made: dict[str, Any]) -> None:
         document["related"] = {**there, "hosts": [*hosts, *new]}
 
 
-def _fill(into: dict[str, Any], made: dict[str, Any], path: str, document: dict[str, Any]) -> None:
-    """Put every field of ``made`` that ``document`` lacks into ``into``; objects of the document are not shared."""
+def _fill(into: dict[str, Any], made: dict[str, Any], path: str, document: dict[str, Any], *, plain: bool) -> None:
+    """Put every field of ``made`` that ``document`` lacks into ``into``; objects of the document are not shared.
+
+    ``plain``: no object around ``into`` has a dotted key.
+    """
+    plain = plain and not any("." in key for key in into)
     for key, value in made.items():
+        if plain and key not in into:
+            # It can stand nowhere else.
+            into[key] = value
+            continue
         here = f"{path}.{key}" if path else key
         present = into.get(key)
         if isinstance(value, dict):
             if isinstance(present, dict):
                 kept = dict(present)
-                _fill(kept, value, here, document)
+                _fill(kept, value, here, document, plain=plain)
                 into[key] = kept
             elif key not in into and not _is_dotted_leaf(document, here):
                 inner: dict[str, Any] = {}
-                _fill(inner, value, here, document)
+                _fill(inner, value, here, document, plain=False)
                 if inner:
                     into[key] = inner
         elif key not in into and at(document, here) is None and not _is_dotted_below(document, here):
