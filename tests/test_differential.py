@@ -84,20 +84,20 @@ def test_every_line_of_those_logs(pipelines: Engine) -> None:
 
 
 def test_dumps_with_every_prefix(pipelines: Engine) -> None:
-    dumps = shipped(150, SEED, tangled=False)
+    dumps = shipped(500, SEED, tangled=False)
     simulate.check(pipelines, map(text, dumps))
     found = [simulate.python(text(dump)) for dump in dumps]
     assert sum("allocfail" in one for one in found) > len(dumps) * 0.95
 
 
 def test_dumps_that_mail_terminals_and_other_machines_tangled(pipelines: Engine) -> None:
-    simulate.check(pipelines, map(text, shipped(150, SEED + 1000, tangled=True)))
+    simulate.check(pipelines, map(text, shipped(500, SEED + 1000, tangled=True)))
 
 
 def test_damaged_dumps(pipelines: Engine) -> None:
-    simulate.check(pipelines, damaged(shipped(100, SEED + 2000, tangled=False), 200, SEED))
+    simulate.check(pipelines, damaged(shipped(200, SEED + 2000, tangled=False), 1000, SEED))
 
 
 def test_damaged_logs_that_people_posted(pipelines: Engine) -> None:
     short = tuple(log for log in corpus() if len(log) < 60_000)
-    simulate.check(pipelines, damaged(short, 100, SEED))
+    simulate.check(pipelines, damaged(short, 500, SEED))

@@ -19,6 +19,7 @@ from allocfail.decoder import verdict as verdict_module
 from allocfail.decoder.knowledge import fill
 from allocfail.decoder.sentences import grouped, size
 from allocfail.logs.events import decode_bytes
+from allocfail.report.event import avoid
 
 if TYPE_CHECKING:
     from allocfail.decoder.memory import Zone
@@ -331,6 +332,99 @@ def test_a_cut_list_proves_nothing() -> None:
 
 def test_an_order_that_no_list_has() -> None:
     assert judged(dump("5.15.100", "GFP_KERNEL", 11, zone(free=9000, least=100)))["cause"] == "impossible-order"
+
+
+# -- rules that no dump of the corpus decides --------------------------------------------------------------------------
+
+
+def actions_of(text: str) -> list[str]:
+    return [action["id"] for action in judged(text).get("actions", [])]
+
+
+SCATTERED = zone(free=200_000, least=500, lists="200000 (UM)")
+
+
+@pytest.mark.parametrize(
+    ("text", "cause", "says"),
+    [
+        ("app: vmalloc: allocation failure: 0 bytes, mode:0xcc0(GFP_KERNEL), nodemask=(null)", "bad-size", "no size"),
+        ("app: vmalloc error: size 4096, no luck, mode:0xcc0(GFP_KERNEL), nodemask=(null)", "vmalloc", "no luck"),
+        (
+            (
+                "[    0.001234] swapper: page allocation failure: order:0, mode:0x0(), nodemask=(null)\n"
+                "[    0.001240] CPU: 0 PID: 0 Comm: swapper Not tainted 5.15.0 #1\n"
+            ),
+            "early-boot",
+            "before the page allocator",
+        ),
+        (dump("5.15.100", "GFP_KERNEL", 0, zone(free=0, least=0)), "early-boot", "before the page allocator"),
+    ],
+)
+def test_causes_told_by_the_header_or_by_an_empty_allocator(text: str, cause: str, says: str) -> None:
+    verdict = judged(text)
+    assert verdict["cause"] == cause
+    assert says in verdict["summary"]
+
+
+def test_red_hat_6_compacts_where_there_are_several_nodes() -> None:
+    one = zone(free=5200, least=5000, lists="5000 (UM),100 (UM)")
+    two = zone(node=1, free=5200, least=5000, lists="5000 (UM),100 (UM)")
+    assert judged(dump("2.6.32-642.el6.x86_64", "GFP_KERNEL", 1, one, two))["zone_reclaim_mode"] == "may-help"
+    assert judged(dump("2.6.32", "GFP_KERNEL", 1, one, two))["zone_reclaim_mode"] != "may-help"
+
+
+@pytest.mark.parametrize("site", ["zswap_store", "zswap_frontswap_store", "zs_malloc", "zpool_malloc"])
+def test_a_compressed_pool_falls_back_to_the_device(site: str) -> None:
+    frames = f"warn_alloc __alloc_pages {site} swap_writepage"
+    verdict = judged(dump("6.8.0", "GFP_NOWAIT", 0, zone(free=100, least=500), frames=frames))
+    assert verdict["severity"] == "recovered"
+    assert "swap device" in verdict["severity_reason"]
+
+
+@pytest.mark.parametrize(
+    ("release", "mask", "order", "remedy", "there"),
+    [
+        ("5.15.100", "GFP_ATOMIC", 4, "compact-once", True),
+        ("5.15.100", "GFP_ATOMIC", 3, "compact-once", False),
+        ("7.1.0", "GFP_KERNEL", 3, "defrag-mode", True),
+        ("7.1.0", "GFP_KERNEL", 4, "defrag-mode", False),
+        ("7.0.0", "GFP_KERNEL", 3, "defrag-mode", False),
+    ],
+)
+def test_remedies_by_release_and_order(release: str, mask: str, order: int, remedy: str, *, there: bool) -> None:
+    assert (remedy in actions_of(dump(release, mask, order, SCATTERED))) is there
+
+
+@pytest.mark.parametrize(("release", "there"), [("4.3.6", True), ("4.4.1", False)])
+def test_one_usable_block_suffices_since_4_4(release: str, *, there: bool) -> None:
+    normal = zone(free=5200, least=5000, lists="5000 (UM),0,50 (UM)")
+    text = dump(release, "0x24000c0" if there else "0x24000c0(GFP_KERNEL)", 2, normal)
+    assert ("upgrade-44" in actions_of(text)) is there
+
+
+@pytest.mark.parametrize(("release", "there"), [("4.15.0-20-generic-i686", True), ("4.15.0-20.x86_64", False)])
+def test_a_larger_vmalloc_area_only_where_addresses_are_few(release: str, *, there: bool) -> None:
+    text = (
+        "vmap allocation for size 268435456 failed: use vmalloc=<size> to increase size\n"
+        "insmod: vmalloc: allocation failure: 268435456 bytes, mode:0x14000c0(GFP_KERNEL), nodemask=(null)\n"
+        f"CPU: 0 PID: 7 Comm: insmod Not tainted {release} #1\n"
+    )
+    assert judged(text)["cause"] == "address-space"
+    assert ("address-space" in actions_of(text)) is there
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "says"),
+    [
+        ("memory-cgroup-limit", "oom_kill", "raise vm.min_free_kbytes"),
+        ("slab", "slab_allocation_failure", "slub_max_order"),
+        ("transient", "page_allocation_failure", "single event"),
+        ("zone-limit", "page_allocation_failure", "add memory"),
+        ("zone-empty", "page_allocation_failure", "add memory"),
+    ],
+)
+def test_what_would_not_help_is_said(cause: str, kind: str, says: str) -> None:
+    assert any(says in text for text in avoid({"cause": cause}, kind))
 
 
 # -- what was wrong once -----------------------------------------------------------------------------------------------
