@@ -90,20 +90,22 @@ def parse_object(text: str) -> dict[str, Any] | None:
 
 
 def open_json(line: str) -> Opened | None:
-    """Open a line that is a JSON object with a text in it, also behind a runtime's prefix; None for any other line."""
+    """Open a JSON object with a text in it, also behind a runtime's prefix or quote signs; None for any other line."""
     body = line.strip(BLANKS + "\x1e,")
     body = body.removeprefix("data: ") if body.startswith("data: {") else body
     body = body.removeprefix("[") if body.startswith("[{") else body
     start = body.find("{")
     if start < 0 or body.startswith('"'):
         return _pretty(line)
-    framed = start > 0 and body[:start].strip(BLANKS) != ""
+    # Mails quote with these.
+    framed = start > 0 and body[:start].strip(BLANKS + ">|") != ""
     if framed:
         # A runtime's or a daemon's prefix in front of the object: nothing but the prefix, a tag at most.
         prefix = frame(body[:start])
         if not prefix.start or (prefix.text and not prefix.text.endswith(":")):
             return None
-    body = body[start:]
+    # A page writes blanks so that they stay.
+    body = body[start:].replace("&nbsp;", " ").replace("\u00a0", " ")
     if not body.endswith("}"):
         body = body.rstrip("]" + BLANKS)
         if not body.endswith("}"):
