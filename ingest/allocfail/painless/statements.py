@@ -350,8 +350,16 @@ def _unpacking(scope: Scope, node: Any, targets: Any, inside: set[str]) -> None:
     if type(source).__name__ == "TupleExpr" and len(source.items) == len(targets.items):
         assigned: set[str] = set()
         clash = False
+        changed: set[str] = set()
         for target, item in zip(targets.items, source.items, strict=True):
             clash = clash or bool(assigned & set(names_read([item])))
+            # What a field or an item held before is read before it is changed.
+            read = {"MemberExpr": getattr(item, "name", ""), "IndexExpr": "[]"}.get(type(item).__name__)
+            clash = clash or read in changed
+            if type(target).__name__ == "MemberExpr":
+                changed.add(target.name)
+            elif type(target).__name__ == "IndexExpr":
+                changed.add("[]")
             assigned |= {name.name for name in _targets(target)}
             clash = clash or (type(target).__name__ != "NameExpr" and not is_simple(item))
         if not clash:
