@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ from allocfail.decoder.options import Options
 from allocfail.errors import InputError
 from allocfail.logs.events import decode_bytes
 from allocfail.logs.feed import Feed
-from allocfail.logs.tail import Tail
+from allocfail.logs.tail import Part, Tail
 from clusters import WANTED, server
 from faults import Faults, proxy
 from flaky import Flaky
@@ -167,6 +169,44 @@ def test_a_file_that_is_rotated_twice_while_nobody_looks(tmp_path: Path) -> None
     (tmp_path / "kern.log.gz").write_bytes(b"\x1f\x8b\x08\x00")
     (tmp_path / "kern.logs").write_bytes(b"another\n")
     assert read_all(Tail(log, parts=parts, offset=offset)) == b"two\nthree\nfour\n"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.0005, 0.003])
+def test_rotated_again_and_again_while_it_is_read(tmp_path: Path, pause: float) -> None:
+    """Names move between a look and the next, and several files have one time: every line comes, and in order."""
+    log, count = tmp_path / "kern.log", 3_000
+    chance = random.Random(5)
+
+    def write() -> None:
+        number = 0
+        while number < count:
+            with log.open("ab") as file:
+                file.write(b"%d\n" % number)
+                file.flush()
+                number += 1
+                if chance.random() < 0.3:
+                    log.rename(log.with_name(f"kern.log.{number}"))
+                    log.write_bytes(b"%d\n" % number)
+                    number += 1
+            time.sleep(chance.random() * pause)
+
+    log.touch()
+    tail, found, empty = Tail(log), b"", 0
+    assert tail.read() == b""
+    restarts = random.Random(6)
+    writer = threading.Thread(target=write)
+    writer.start()
+    while empty < 100:
+        data = tail.read()
+        found += data
+        empty = 0 if data or writer.is_alive() else empty + 1
+        if restarts.random() < 0.02:
+            parts = [Part(*part.as_state()) for part in tail.parts]
+            tail.close()
+            tail = Tail(log, parts=parts, offset=tail.offset)
+    tail.close()
+    writer.join()
+    assert [int(line) for line in found.split()][:count] == list(range(count))
 
 
 def test_what_cannot_be_followed_is_one_line(tmp_path: Path) -> None:
@@ -461,11 +501,14 @@ def test_killed_at_random_while_a_log_grows(cluster: Engine, tmp_path: Path) -> 
             write(process, time.monotonic() + chance.uniform(0.5, 3.0))
             assert process.poll() is None
             process.send_signal(signal.SIGKILL)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        _until(lambda: swept.counted(swept.events(cluster)) == swept.once_each(range(written)), 120)
+    errors = tmp_path / "errors"
+    with errors.open("wb") as file, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file) as process:
+        with contextlib.suppress(AssertionError):  # what is missing is told below
+            _until(lambda: swept.counted(swept.events(cluster)) == swept.once_each(range(written)), 120)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        status = process.wait(60)
     found = swept.events(cluster)
+    assert (errors.read_bytes(), status) == (b"", 0)
     assert swept.counted(found) == swept.once_each(range(written))
     assert all(event["allocfail"]["complete"] for event in found)
 

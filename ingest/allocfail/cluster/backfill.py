@@ -24,6 +24,9 @@ __all__ = ["Backfill", "Filled"]
 
 #: Reasons of documents that could not be written, of which so many are said.
 _MOST_REASONS = 20
+#: Documents of one step of the task, which is what engines take by default. They pause between steps, never in one: for
+#: an even rate a step has what is allowed in a second.
+_MOST_AT_ONCE = 1_000
 
 
 @dataclass
@@ -112,6 +115,7 @@ class Backfill:
         target = (
             f"{path(','.join(self._indices), '_update_by_query')}?pipeline={path(self._pipeline)[1:]}&conflicts=proceed"
             f"&wait_for_completion=false&slices={slices}&requests_per_second={rate if rate is not None else -1}"
+            f"&scroll_size={_MOST_AT_ONCE if rate is None else min(_MOST_AT_ONCE, max(1, int(rate)))}"
         )
         task = str(answer(self._engine, "POST", target, {"query": self.query(since, until)})["task"])
         cancelled = False

@@ -8,7 +8,7 @@ import re
 import select
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocfail.errors import InputError
 from allocfail.logs.inputs import CHUNK, is_packed
@@ -21,6 +21,26 @@ __all__ = ["Part", "Stream", "Tail", "files_below", "is_compressed"]
 
 #: Bytes at the beginning of a file that tell it from another with the same inode number.
 _HEAD = 1024
+
+
+#: Looks for a file before it is taken for gone: it may be renamed between two.
+_LOOKS = 5
+#: Files of a log that are remembered, newest last.
+_PARTS = 32
+
+
+class _File(NamedTuple):
+    """A file that has not been read, in the order of reading."""
+
+    written: int
+    """When it was written to last, in nanoseconds."""
+    current: bool
+    """Whether it has the log's own name."""
+    changed: int
+    """When it was renamed last, in nanoseconds."""
+    path: Path
+    file: tuple[int, int]
+    """Its device and inode."""
 
 
 @dataclass
@@ -131,6 +151,13 @@ class Tail:
 
     def _find(self, part: Part) -> int:
         """Open the file of a part, under its own name or, rotated, under another in its folder; -1 where it is gone."""
+        for _ in range(_LOOKS):
+            fd = self._find_once(part)
+            if fd >= 0:
+                return fd
+        return -1
+
+    def _find_once(self, part: Part) -> int:
         names = [self.path, *(path for path in _siblings(self.path) if path != self.path)]
         for path in names:
             fd = _open(path)
@@ -177,28 +204,43 @@ class Tail:
         return data
 
     def _begin(self) -> bool:
-        """Open the file that comes next: the one that the name stands for, unless that has been rotated more often."""
-        fd = _open(self._next())
-        if fd < 0:
-            return False
-        status = os.fstat(fd)
-        self._fd = fd
-        self.parts.append(Part(status.st_dev, status.st_ino, _head(fd), self.offset, str(self.path)))
-        del self.parts[:-8]
-        return True
+        """Open the file that comes next; return whether there is one.
 
-    def _next(self) -> Path:
-        """Return the oldest file of a rotation that was written after the last one that was read."""
-        found: list[tuple[int, Path]] = []
+        Files are renamed while one looks: what was opened counts if it is still the next one afterwards.
+        """
+        for _ in range(_LOOKS):
+            waiting = self._waiting()
+            fd = _open(waiting[0].path if waiting else self.path)
+            if fd < 0:
+                if not waiting:
+                    return False
+                continue
+            status = os.fstat(fd)
+            found = (status.st_dev, status.st_ino)
+            if all(not files or files[0].file == found for files in (waiting, self._waiting())):
+                self._fd = fd
+                self.parts.append(Part(*found, _head(fd), self.offset, str(self.path)))
+                del self.parts[:-_PARTS]
+                return True
+            os.close(fd)
+        return False
+
+    def _waiting(self) -> list[_File]:
+        """Return the files that were written after the last one that was read, the oldest first.
+
+        A clock's tick may be longer than two rotations: of equal times the file that still has the log's name is the
+        last, and what was renamed first is the first.
+        """
+        found = []
         for path in _siblings(self.path) if self.parts else []:
             try:
                 status = path.stat()
             except OSError:
                 continue
-            known = self.knows(status.st_dev, status.st_ino)
-            if not known and status.st_mtime_ns >= self._written and status.st_size and not is_compressed(path):
-                found.append((status.st_mtime_ns, path))
-        return min(found)[1] if found else self.path
+            file = (status.st_dev, status.st_ino)
+            if not self.knows(*file) and status.st_mtime_ns >= self._written and status.st_size:
+                found.append(_File(status.st_mtime_ns, path == self.path, status.st_ctime_ns, path, file))
+        return [one for one in sorted(found) if not is_compressed(one.path)]
 
     def _see_cut(self) -> None:
         """Begin the file anew where it has been cut (``copytruncate``), even if it has grown again since."""
