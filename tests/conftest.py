@@ -59,20 +59,9 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _quarantined() -> list[tuple[str, str]]:
-    """Return the tests that fail, or were not seen passing, since the last changes came together; each with why."""
-    lines = Path(__file__).with_name("quarantine.txt").read_text(encoding="utf-8").splitlines()
-    parts = (line.partition("  ") for line in lines if line and not line.startswith("#"))
-    return [(name.strip(), why.strip()) for name, _, why in parts]
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs an engine, so that ``-m 'not engine'`` is complete, and what is in quarantine."""
-    quarantined = _quarantined()
+    """Mark what needs an engine, so that ``-m 'not engine'`` is complete."""
     for item in items:
-        for name, why in quarantined:
-            if name in item.nodeid:
-                item.add_marker(pytest.mark.xfail(reason=why, strict=False))
         if ENGINE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.engine)
 

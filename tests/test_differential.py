@@ -64,6 +64,29 @@ def damaged(texts: tuple[str, ...], count: int, seed: int) -> list[dict[str, Any
     return made
 
 
+AT = "Aug 25 22:16:16 db-01 kernel: "
+#: Where Java counts or reckons in another way than Python: characters beyond U+FFFF, numbers beyond 2^63.
+APART = [
+    "\n".join(
+        [
+            f"{AT} dump_stack+0x14b/0x470",
+            f"{AT} warn_alloc+0x18/0xd0",
+            f"{AT} ? lock_acquire+0x10/0x20",
+            "Aug\U0001f4a5 25 22:16:16 db-01 kernel:  __vmalloc_node_range+0x18/0x60",
+            f"{AT} __vmalloc_node+0x2/0x20",
+        ]
+    ),
+    *(
+        f"{AT}app: vmalloc error: size {size}, page order 0, failed to allocate pages, mode:0xcc0(GFP_KERNEL)"
+        for size in (2**63 - 1, 2**63, 2**63 + 5, 2**64 - 4096, 2**64 - 1, 2**64)
+    ),
+]
+
+
+def test_where_the_languages_differ(pipelines: Engine) -> None:
+    simulate.check(pipelines, map(text, APART))
+
+
 def test_every_log_that_people_posted(pipelines: Engine) -> None:
     documents = [text(log) for log in corpus()]
     simulate.check(pipelines, documents)

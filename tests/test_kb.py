@@ -230,7 +230,7 @@ def test_unknown_article() -> None:
 
 
 def test_list_and_search_write_a_document_a_line() -> None:
-    listed = [json.loads(line) for line in run("kb", "list", "--url", BASE).stdout.splitlines()]
+    listed = [json.loads(line) for line in run("kb", "list", "--kb-url", BASE).stdout.splitlines()]
     assert {item["id"]: item["url"] for item in listed} == {item.id: f"{BASE}{item.id}.html" for item in kb.load()}
     found = run("kb", "search", "vmalloc", "error")
     assert found.returncode == 0
@@ -243,7 +243,7 @@ def test_list_and_search_write_a_document_a_line() -> None:
 
 
 def test_show_is_plain_markdown_when_piped() -> None:
-    shown = run("kb", "show", "zone-reclaim-mode", "--url", BASE)
+    shown = run("kb", "show", "zone-reclaim-mode", "--kb-url", BASE)
     assert shown.returncode == 0
     text = shown.stdout.decode()
     assert text.startswith("# vm.zone_reclaim_mode")
@@ -268,7 +268,7 @@ Mar  1 10:00:00 web7 kernel: [<ffffffff8144c1b8>] ? sk_prot_alloc+0x48/0x1c0
 
 
 def test_lookup_answers_for_a_log_and_for_the_documents_it_gave() -> None:
-    first = run("kb", "lookup", "--url", BASE, stdin=LOG)
+    first = run("kb", "lookup", "--kb-url", BASE, stdin=LOG)
     assert first.returncode == 0, first.stderr
     (excerpt,) = [json.loads(line) for line in first.stdout.splitlines()]
     assert excerpt["allocfail"]["kind"] == "page_allocation_failure"
@@ -282,7 +282,7 @@ def test_lookup_answers_for_a_log_and_for_the_documents_it_gave() -> None:
         json.dumps(hit).encode(),
         json.dumps({"hits": {"hits": [hit]}}, indent=1).encode(),
     ):
-        again = run("kb", "lookup", "--url", "http://elsewhere/", stdin=document)
+        again = run("kb", "lookup", "--kb-url", "http://elsewhere/", stdin=document)
         assert again.returncode == 0, again.stderr
         (same,) = [json.loads(line) for line in again.stdout.splitlines()]
         assert same["allocfail"]["kb"] == excerpt["allocfail"]["kb"]

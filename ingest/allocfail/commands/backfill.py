@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from allocfail.commands.cluster import connection_options, format_option, open_engine
+from allocfail.commands.cluster import connection_options, format_option, named, open_engine
 
 if TYPE_CHECKING:
     from allocfail.cluster.engine import Connection
@@ -17,7 +17,7 @@ __all__ = ["command"]
 
 
 @click.command("backfill")
-@click.argument("indices", nargs=-1, required=True, metavar="INDEX…")
+@click.argument("indices", callback=named, nargs=-1, required=True, metavar="INDEX…")
 @connection_options
 @click.option("--since", metavar="WHEN", help="Only from there on: 90m, 24h, 7d, 2026-03-04 or a whole time (UTC).")
 @click.option("--until", metavar="WHEN", help="Only up to there.")

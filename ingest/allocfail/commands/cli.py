@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 
 from allocfail.errors import AllocfailError
+from allocfail.terminal import take_any_encoding
 
 __all__ = ["COMMANDS", "cli", "main"]
 
@@ -59,6 +60,18 @@ def cli() -> None:
     \b
     Example:
       dmesg | allocfail decode -
+
+    \b
+    Environment:
+      ALLOCFAIL_URL        the cluster, as --url
+      ALLOCFAIL_API_KEY, ALLOCFAIL_USER, ALLOCFAIL_PASSWORD
+                           how to get in, as --api-key, --user, --password
+      ALLOCFAIL_KB_URL     where the articles are served, as --kb-url
+      ALLOCFAIL_CACHE      folder for what the demo downloads
+      JAVA_HOME            the Java that the demo runs
+      PAGER, NO_COLOR, COLUMNS
+                           how text is shown on a terminal
+      XDG_STATE_HOME       folder for checkpoints of ship and sweep
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
 
 
@@ -72,6 +85,7 @@ def main() -> None:
         if sys.stderr is not None:
             sys.stderr.write("allocfail: standard output is closed\n")
         sys.exit(2)
+    take_any_encoding()
     try:
         status = cli.main(standalone_mode=False)
         sys.stdout.flush()

@@ -25,6 +25,7 @@ __all__ = [
     "content_for",
     "format_option",
     "kb_url_option",
+    "named",
     "only_fields",
     "only_option",
     "open_engine",
@@ -33,6 +34,15 @@ __all__ = [
 
 #: Top-level fields of an event.
 EVENT_FIELDS = ("@timestamp", "allocfail", "error", "event", "host", "log", "process", "related", "rule", "tags")
+
+
+def named(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Refuse an empty name, as an unset variable gives it: a cluster reads it as every index there is."""
+    for one in value if isinstance(value, tuple) else (value,):
+        if one is not None and not one.strip():
+            raise click.BadParameter("a name is needed, and this one is empty", context, parameter)
+    return value
+
 
 _OPTIONS = (
     click.option("--url", required=True, envvar="ALLOCFAIL_URL", help="The cluster, such as https://HOST:9200."),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from allocfail.errors import InputError
+from allocfail.terminal import say_if_waiting
 from allocfail.urls import URL_VARIABLE
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def dumps(document: dict[str, Any]) -> str:
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+#: No log of Linux is older.
+_FIRST_YEAR = 1990
 #: Events that one HTML file shows; a browser has to hold them.
 _MOST_IN_HTML = 2000
 
@@ -55,9 +58,9 @@ def common_options(command: Any) -> Any:
     for option in reversed(
         (
             click.option("--kernel", metavar="REL", help="Kernel release, where the log does not state it."),
-            click.option("--year", type=click.IntRange(1970, 9999), help="Year of syslog times that have none."),
+            click.option("--year", type=click.IntRange(_FIRST_YEAR, 9999), help="Year of syslog times that have none."),
             click.option("--timezone", default="UTC", show_default=True, help="Zone of times that name none."),
-            click.option("--kb-url", metavar="URL", help="Where the articles are served."),
+            click.option("--kb-url", metavar="URL", help="Where the articles are served [env: ALLOCFAIL_KB_URL]."),
         )
     ):
         command = option(command)
@@ -126,6 +129,7 @@ def command(  # noqa: C901, PLR0912 - a branch for each option
     failed = False
     documents: list[dict[str, Any]] = []
     for file in files or ("-",):
+        say_if_waiting(file == "-" and sys.stdin is not None and sys.stdin.isatty())
         try:
             options = make_options(file=file, **told)
             unread: list[int] = []

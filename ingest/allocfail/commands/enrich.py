@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from allocfail.commands.decode import common_options, make_options
+from allocfail.terminal import say_if_waiting
 
 if TYPE_CHECKING:
     from allocfail.logs.filter import Filter, Modifier
@@ -59,6 +60,7 @@ def command(file: str, fields: tuple[str, ...], protocol: str, output: str | Non
 
     make = filter_.Modifier if protocol == "mmexternal" else filter_.Filter
     answers = make(replace(make_options(file=None, **told), fields=tuple(fields)), complain)
+    say_if_waiting(file == "-" and os.isatty(0))
     source = 0 if file == "-" else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     target = 1 if output is None else os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
     _pass_on(answers, source, target, confirm=protocol == "confirm")

@@ -36,7 +36,8 @@ def command(mask: str, kernel: str | None, output: str | None) -> None:
     """Say which flags MASK (hex, as in mode:0x20 or gfp_mask=0x20) stands for.
 
     The bits moved many times, so the answer depends on the kernel: without --kernel every
-    distinct reading is shown, with the releases it holds for.
+    distinct reading is shown, with the releases it holds for. Exits 1 where MASK has a bit
+    that the kernel (without --kernel: every kernel) does not know.
 
     \b
     Example:
@@ -51,6 +52,11 @@ def command(mask: str, kernel: str | None, output: str | None) -> None:
         click.echo(json.dumps(_document(decoded, every_reading=kernel is None)))
     else:
         _print(decoded, kernel_given=kernel is not None)
+    unknown = [decoded.unknown_bits]
+    if kernel is None and decoded.candidates:
+        unknown = [reading.unknown_bits for reading in decoded.candidates]
+    if all(unknown):
+        sys.exit(1)
 
 
 def _document(decoded: gfp.Gfp, *, every_reading: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from allocfail.commands.cluster import (
     content_for,
     format_option,
     kb_url_option,
+    named,
     only_option,
     open_engine,
     print_changes,
@@ -29,7 +30,12 @@ __all__ = ["command"]
 @click.command("install")
 @connection_options
 @click.option(
-    "--index", "indices", multiple=True, metavar="NAME", help="Run the pipeline on this index or data stream."
+    "--index",
+    "indices",
+    callback=named,
+    multiple=True,
+    metavar="NAME",
+    help="Run the pipeline on this index or data stream.",
 )
 @click.option(
     "--as",
@@ -41,10 +47,22 @@ __all__ = ["command"]
 )
 @click.option("--hook", "hooks", multiple=True, metavar="PIPELINE", help="Call it from this pipeline, as logs@custom.")
 @only_option
-@click.option("--index-name", metavar="NAME", help="Index of the events that `ship` sends [default: allocfail-events].")
-@click.option("--data-stream", metavar="NAME", help="Data stream for them [default: logs-allocfail.event-default].")
+@click.option(
+    "--index-name",
+    callback=named,
+    metavar="NAME",
+    help="Index of the events that `ship` sends [default: allocfail-events].",
+)
+@click.option(
+    "--data-stream",
+    callback=named,
+    metavar="NAME",
+    help="Data stream for them [default: logs-allocfail.event-default].",
+)
 @click.option("--dashboards-url", metavar="URL", help="Kibana or OpenSearch Dashboards: import the saved objects.")
-@click.option("--space", metavar="NAME", help="Kibana's space, or OpenSearch Dashboards' tenant, for them.")
+@click.option(
+    "--space", callback=named, metavar="NAME", help="Kibana's space, or OpenSearch Dashboards' tenant, for them."
+)
 @click.option(
     "--index-pattern",
     "pattern",

@@ -21,12 +21,14 @@ from allocfail.commands.cluster import (
     print_changes,
 )
 from allocfail.errors import InputError, NotFoundError
+from allocfail.terminal import say_if_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import JustifyMethod
     from rich.markdown import Markdown, MarkdownElement
+    from rich.text import Text
 
     from allocfail.cluster.connection import Connection
 
@@ -40,7 +42,13 @@ _FORMAT = click.option(
 )
 #: Hits that are printed: as documents, and for a person, who reads the first.
 _MOST_HITS, _FIRST_HITS = 20, 8
-_URL = click.option("--url", help=f"Where the pages are served [env {kb.URL_VARIABLE}; default {kb.DEFAULT_URL}].")
+_URL = click.option(
+    "--kb-url",
+    "--url",
+    "url",
+    metavar="URL",
+    help=f"Where the pages are served [env: {kb.URL_VARIABLE}; default: {kb.DEFAULT_URL}].",
+)
 
 
 @click.group()
@@ -62,14 +70,27 @@ def _print(documents: Iterable[Any]) -> None:
         click.echo(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
 
 
-def _entries(articles: Iterable[tuple[kb.Article, str, str]]) -> None:
-    """Print id, title, and below them what else is to say, each article in lines of its own."""
-    for number, (item, text, url) in enumerate(articles):
+def _entries(entries: Iterable[tuple[Text, Text, str]]) -> None:
+    """Print entries, each in lines of its own: the first text, and below it the second and an address."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    width = min(console.width, 110)
+    for number, (head, text, url) in enumerate(entries):
         if number:
-            click.echo()
-        click.echo(f"{click.style(item.id, bold=True)}  {kb.printable(item.title)}")
-        click.echo(f"  {kb.printable(text)}")
-        click.echo(f"  {click.style(url, dim=True)}")
+            console.print()
+        for lead, part in (("", head), ("  ", text)):
+            for line in part.wrap(console, width - len(lead)):
+                line.rstrip()
+                console.print(Text.assemble(lead, line))
+        console.print(Text(f"  {url}", "dim"), soft_wrap=True)  # what is to be copied stays in one piece
+
+
+def _headed(identifier: str, title: str) -> Text:
+    from rich.text import Text
+
+    return Text.assemble((identifier, "bold"), "  ", kb.printable(title))
 
 
 @command.command("list")
@@ -85,7 +106,12 @@ def list_(form: str | None, url: str | None) -> None:
     base = kb.base_url(url)
     articles = kb.load()
     if _text(form):
-        _entries((item, item.summary, kb.article_url(base, item.id)) for item in articles)
+        from rich.text import Text
+
+        _entries(
+            (_headed(item.id, item.title), Text(kb.printable(item.summary)), kb.article_url(base, item.id))
+            for item in articles
+        )
     else:
         _print(
             {key: value for key, value in kb.document(item, base).items() if key not in {"body", "headings"}}
@@ -103,7 +129,7 @@ def list_(form: str | None, url: str | None) -> None:
 )
 @_URL
 def show(id: str, form: str | None, url: str | None) -> None:  # noqa: A002 - the argument's name on the command line
-    """Show the article ID, or one section of it.
+    """Show the article ID, or one section of it; on a terminal in the pager that PAGER names.
 
     \b
     Example:
@@ -126,7 +152,13 @@ def show(id: str, form: str | None, url: str | None) -> None:  # noqa: A002 - th
     from rich.console import Console
 
     console = Console(markup=False, highlight=False, emoji=False)
-    console.print(_markdown(text, links=console.is_terminal), width=min(console.width, 110))
+    with console.capture() as shown:
+        console.print(_markdown(text, links=console.is_terminal), width=min(console.width, 110))
+    if sys.stdout.isatty():
+        os.environ.setdefault("LESS", "FRX")  # colours, and no pager for what fits the screen; as git does
+        click.echo_via_pager(shown.get())
+    else:
+        click.echo(shown.get(), nl=False)
 
 
 def _markdown(text: str, *, links: bool) -> Markdown:
@@ -180,13 +212,16 @@ def search(words: tuple[str, ...], form: str | None, url: str | None) -> None:
             for hit in hits
         )
         return
-    for number, hit in enumerate(hits[:_FIRST_HITS]):
-        if number:
-            click.echo()
-        anchor = f"#{hit.part.anchor}" if hit.part.anchor else ""
-        click.echo(f"{click.style(hit.part.article + anchor, bold=True)}  {hit.part.heading}")
-        click.echo("  " + "".join(click.style(piece, bold=marked) for piece, marked in hit.snippet))
-        click.echo(f"  {click.style(kb.article_url(base, hit.part.article, hit.part.anchor), dim=True)}")
+    from rich.text import Text
+
+    _entries(
+        (
+            _headed(f"{hit.part.article}#{hit.part.anchor}".rstrip("#"), hit.part.heading),
+            Text.assemble(*((kb.printable(piece), "bold" if marked else "") for piece, marked in hit.snippet)),
+            kb.article_url(base, hit.part.article, hit.part.anchor),
+        )
+        for hit in hits[:_FIRST_HITS]
+    )
 
 
 @command.command()
@@ -302,8 +337,7 @@ def lookup(form: str | None, url: str | None) -> None:
 
     base = kb.base_url(url)
     stream = sys.stdin.buffer
-    if stream.isatty():
-        click.echo("reading from the terminal; end with Ctrl-D", err=True)
+    say_if_waiting(stream.isatty())
     as_text = _text(form)
     events = applied = 0
     for excerpt in found_in(stream, base):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from allocfail.commands.cluster import connection_options, format_option, open_engine
+from allocfail.commands.cluster import connection_options, format_option, named, open_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,10 @@ __all__ = ["command"]
 @click.command("ship")
 @click.argument("files", nargs=-1, metavar="[FILE|DIRECTORY|-]…")
 @connection_options
-@click.option("--index-name", metavar="NAME", help="Index that takes the events [default: allocfail-events].")
-@click.option("--data-stream", metavar="NAME", help="Data stream that takes them instead.")
+@click.option(
+    "--index-name", callback=named, metavar="NAME", help="Index that takes the events [default: allocfail-events]."
+)
+@click.option("--data-stream", callback=named, metavar="NAME", help="Data stream that takes them instead.")
 @click.option("--follow", is_flag=True, help="Go on with what is written from now on, until stopped.")
 @click.option("--state", type=click.Path(dir_okay=False), metavar="FILE", help="Where --follow keeps how far it is.")
 @click.option("--dead-letters", type=click.Path(dir_okay=False), metavar="FILE", help="Where refused events are kept.")

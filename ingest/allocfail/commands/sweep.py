@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from allocfail.commands.cluster import connection_options, format_option, open_engine
+from allocfail.commands.cluster import connection_options, format_option, named, open_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +21,12 @@ __all__ = ["command"]
 
 
 @click.command("sweep")
-@click.argument("indices", nargs=-1, required=True, metavar="INDEX…")
+@click.argument("indices", callback=named, nargs=-1, required=True, metavar="INDEX…")
 @connection_options
-@click.option("--index-name", metavar="NAME", help="Index that takes the events [default: allocfail-events].")
-@click.option("--data-stream", metavar="NAME", help="Data stream that takes them instead.")
+@click.option(
+    "--index-name", callback=named, metavar="NAME", help="Index that takes the events [default: allocfail-events]."
+)
+@click.option("--data-stream", callback=named, metavar="NAME", help="Data stream that takes them instead.")
 @click.option("--since", metavar="WHEN", help="Begin there: 90m, 24h, 7d, 2026-03-04 or a whole time (UTC).")
 @click.option("--follow", is_flag=True, help="Go on with what is indexed from now on, until stopped.")
 @click.option("--every", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Seconds from look to look.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from allocfail.commands.cluster import named
 from allocfail.commands.files import engine_options, write
 
 __all__ = ["command"]
@@ -16,8 +17,10 @@ def command() -> None:
 
 @command.command()
 @engine_options
-@click.option("--index-name", metavar="NAME", help="Index of the events [default: allocfail-events].")
-@click.option("--data-stream", metavar="NAME", help="Data stream of them [default: logs-allocfail.event-default].")
+@click.option("--index-name", callback=named, metavar="NAME", help="Index of the events [default: allocfail-events].")
+@click.option(
+    "--data-stream", callback=named, metavar="NAME", help="Data stream of them [default: logs-allocfail.event-default]."
+)
 @click.option("--plain", is_flag=True, help="No mapping types but keyword and text: for a build without x-pack.")
 def build(
     *,

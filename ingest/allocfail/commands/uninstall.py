@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from allocfail.commands.cluster import connection_options, format_option, open_engine, print_changes
+from allocfail.commands.cluster import connection_options, format_option, named, open_engine, print_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,10 +20,14 @@ __all__ = ["command"]
 
 @click.command("uninstall")
 @connection_options
-@click.option("--index", "indices", multiple=True, metavar="NAME", help="Only unwire this index or data stream.")
+@click.option(
+    "--index", "indices", callback=named, multiple=True, metavar="NAME", help="Only unwire this index or data stream."
+)
 @click.option("--hook", "hooks", multiple=True, metavar="PIPELINE", help="Only take the call out of this pipeline.")
 @click.option("--dashboards-url", metavar="URL", help="Kibana or OpenSearch Dashboards: remove the saved objects.")
-@click.option("--space", metavar="NAME", help="Kibana's space, or OpenSearch Dashboards' tenant, of them.")
+@click.option(
+    "--space", callback=named, metavar="NAME", help="Kibana's space, or OpenSearch Dashboards' tenant, of them."
+)
 @click.option("--delete-events", is_flag=True, help="Remove the events' index and data stream too: your data.")
 @click.option(
     "--grace",

@@ -30,12 +30,7 @@ _LARGE_PAGES = ("aarch64", "ppc64", "ppc64le", "ia64", "mips64", "loongarch64")
 
 def grouped(number: int) -> str:
     """Return a number with a comma before every three digits."""
-    digits = str(abs(number))
-    out = digits[-3:]
-    digits = digits[:-3]
-    while digits:
-        out = digits[-3:] + "," + out
-        digits = digits[:-3]
+    out = _digits(str(abs(number)))
     return "-" + out if number < 0 else out
 
 
@@ -58,7 +53,7 @@ def _signed(digits: str) -> str:
     low = 709551616 - low
     if low < 0:
         high, low = high - 1, low + 1_000_000_000
-    return "-" + grouped(high * 1_000_000_000 + low)
+    return "-" + _digits((str(high) + str(1_000_000_000 + low)[1:]).lstrip("0"))
 
 
 def size(kb: int) -> str:

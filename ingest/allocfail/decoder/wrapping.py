@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from allocfail import facts
 from allocfail.decoder.framing import BLANKS
+from allocfail.decoder.kit import width
 
 if TYPE_CHECKING:
     from allocfail.decoder.records import Record
@@ -102,6 +103,12 @@ def _quoted(line: str) -> int:
     return m.end() if m else 0
 
 
+def _first(text: str) -> int:
+    """Return how many columns a text's first word takes."""
+    end = text.find(" ")
+    return width(text[:end] if end >= 0 else text)
+
+
 class _Wording(NamedTuple):
     headers: tuple[str, ...]
     masks: tuple[str, ...]
@@ -150,7 +157,7 @@ class Wrapping:
         ``indented`` that blanks stand before the second text.
         None where they are two lines.
         """
-        if not b or len(a) > _LOGICAL_LIMIT:
+        if not b or (len(a) > _LOGICAL_LIMIT and width(a) > _LOGICAL_LIMIT):
             return None
         if _CONTAINER(b) or (kmsg and indented and _PROPERTY(b)):
             return None
@@ -159,15 +166,15 @@ class Wrapping:
         self._guessed = False
         if not a:
             # The first word did not fit behind the prefix.
-            return "" if kmsg or (framed and len(last) + (b + " ").find(" ") >= _NARROW) else None
+            return "" if kmsg or (framed and width(last) + _first(b) >= _NARROW) else None
         found = self._joint(a, b, last, framed=framed)
-        if found is None and (len(last) + (b + " ").find(" ") >= _NARROW if kmsg else framed and self._full(b, last)):
+        if found is None and (width(last) + _first(b) >= _NARROW if kmsg else framed and self._full(b, last)):
             found = self._space(a, last)
         if found is not None:
-            width = len(last) - _quoted(last)
-            self._cuts.add(width)
+            columns = width(last) - _quoted(last)
+            self._cuts.add(columns)
             if not found and not self._guessed:
-                self._torn.add(width)
+                self._torn.add(columns)
             if len(self._cuts) > 2:
                 self._cuts = {-1, -2}  # enough to know that it is not a terminal
         return found
@@ -177,7 +184,7 @@ class Wrapping:
         if a.uptime is not None or b.uptime is None or b.host is not None or b.time is not None:
             return False
         word = b.raw[_quoted(b.raw) :].lstrip(BLANKS)
-        full = len(a.raw) + 1 + (word + " ").find(" ") > _FIRST
+        full = width(a.raw) + 1 + _first(word) > _FIRST
         return a.text == "[" or (a.text == "" and a.time is not None and word[:1] == "[" and full)
 
     def _full(self, b: str, last: str) -> bool:
@@ -191,8 +198,8 @@ class Wrapping:
             return False  # journalctl's second line of a record; the kernel prints two blanks before "=" only
         if b.startswith(self._wording.starts) and not b.startswith(self._wording.within):
             return False
-        width = len(last) - _quoted(last)
-        return _SHORT <= width <= _WIDEST and len(last) + 1 + (b + " ").find(" ") > _FIRST
+        columns = width(last) - _quoted(last)
+        return _SHORT <= columns <= _WIDEST and width(last) + 1 + _first(b) > _FIRST
 
     def _headed(self, text: str) -> bool:
         return any(phrase in text for phrase in self._wording.headers)
@@ -201,10 +208,10 @@ class Wrapping:
         """Say whether the break looks like a terminal's (at one column, in a word) rather than a mail program's."""
         if self._indented or last != last.rstrip(BLANKS):
             return False
-        width = len(last) - _quoted(last)
+        columns = width(last) - _quoted(last)
         if self._cuts:
-            return width >= _NARROW and self._cuts == {width} and width in self._torn
-        return width == 80
+            return columns >= _NARROW and self._cuts == {columns} and columns in self._torn
+        return columns == 80
 
     def _space(self, a: str, last: str) -> str:
         """Return the blank at which a mail program broke the line, nothing behind a hyphen or at a terminal's edge."""
@@ -228,7 +235,7 @@ class Wrapping:
             if a == "?":
                 return " " if _SYMBOL(b) else None
             if _ADDRESS_END(a):
-                far = len(last) + b.find("+0x") >= _NARROW
+                far = width(last) + width(b[: b.find("+0x")]) >= _NARROW
                 return " " if b[0] == "(" or (far and _SYMBOL(b)) else None
             if not _FROM_ADDRESS(a):
                 return None
@@ -270,7 +277,7 @@ class Wrapping:
         if a.startswith("Hardware name:"):
             if _DATED(a) or a.endswith("(DT)"):
                 return None
-            far = framed and len(last) + (b + " ").find(" ") > _MAIL
+            far = framed and width(last) + _first(b) > _MAIL
             cut = _DATED(b) or (
                 far and (b.endswith("(DT)") or a.endswith(("BIOS", ",")) or a.count("(") > a.count(")"))
             )
@@ -282,7 +289,7 @@ class Wrapping:
                 return " " if a.endswith(("kB", ")", "=")) else ""
             return " " if a.endswith("=") else None
         if a.startswith("lowmem_reserve"):
-            return self._space(a, last) if len(last) >= _NARROW and _NUMBERS(b) else None
+            return self._space(a, last) if width(last) >= _NARROW and _NUMBERS(b) else None
         if b.startswith("mems_allowed="):
             return " " if " cpuset=" in a and "mems_allowed=" not in a else None
         if a.startswith("cache: "):
@@ -306,9 +313,9 @@ class Wrapping:
         if _FROM_ADDRESS(a):
             return " "
         # Registers, stack words and code bytes: in no field, but then no lines of their own either.
-        if framed and len(last) >= _NARROW and a.startswith(("Code:", "Stack")) and _HEX_WORDS(b):
+        if framed and width(last) >= _NARROW and a.startswith(("Code:", "Stack")) and _HEX_WORDS(b):
             return " "
-        if framed and len(last) >= _NARROW and (a[-1] == ":" or _HEX_WORDS(a)) and _HEX_WORDS(b):
+        if framed and width(last) >= _NARROW and (a[-1] == ":" or _HEX_WORDS(a)) and _HEX_WORDS(b):
             return " "
         return None
 
@@ -326,7 +333,7 @@ class Wrapping:
             if _SIZE_REST(b) and "bytes" not in a:
                 return " "
             # "order 9," and "failed to allocate pages," may stand on lines of their own.
-            return " " if a.endswith(",") and len(last) >= _NARROW and _WORDS(b) else None
+            return " " if a.endswith(",") and width(last) >= _NARROW and _WORDS(b) else None
         if a.count("(") > a.count(")"):
             return "" if _GFP_REST(b) else None
         if self._hard(last):
@@ -357,9 +364,9 @@ class Wrapping:
         if _FRAME_END(a):
             if (b[0] == "[" and _MODULE(b)) or b == "(unreliable)":
                 return " "
-            return "" if framed and len(last) >= _NARROW and _FEW_HEX(b) else None
+            return "" if framed and width(last) >= _NARROW and _FEW_HEX(b) else None
         if _KLOGD(a) and "+0x" in b and " " not in b:
-            return " " if len(last) + len(b) >= _MAIL else None
+            return " " if width(last) + width(b) >= _MAIL else None
         if _FROM_ADDRESS(a):
             return " " if b[0] in "[(" else None
         if _ADDRESS_CUT(a) and _ADDRESS_REST(b):

@@ -64,6 +64,6 @@ class Reporter:
 
     def _print(self, lines: Iterable[Line]) -> None:
         text = laid_out(lines, width=self._width, colour=self._colour)
-        self._out.write(text.encode("utf-8", "replace"))
+        self._out.write(text.encode(sys.stdout.encoding, sys.stdout.errors or "replace"))
         if self._live:
             self._out.flush()
