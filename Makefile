@@ -48,8 +48,9 @@ format: $(STAMP) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## measure; prints ratios, the machine and peak memory
-	$(BIN)/python bench
+bench: $(STAMP) ## measure, in ratios; SIZE=4 (GB) ROUNDS=5 DUMPS=20000 MEMORY=1 ENGINES=1
+	$(BIN)/python bench $(if $(SIZE),--size $(SIZE)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(DUMPS),--dumps $(DUMPS)) \
+		$(if $(MEMORY),--memory) $(if $(ENGINES),--engines)
 
 fuzz: $(STAMP) ## minutes of hostile input
 	$(BIN)/python -m pytest -q tests/fuzz --override-ini=python_files='*.py'

@@ -88,7 +88,11 @@ def test_readme_on_a_cluster(cluster: Engine, folder: Path) -> None:
     cluster.request("PUT", "/app-logs", {"settings": {"number_of_replicas": 0}})
     ran: list[str] = []
     answers = []
-    for language, body in re.findall(r"^```(sh|http)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    operations = (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("## Groups, by a search")[2]
+    before, last, after = text.partition("To take it all out again")
+    for language, body in re.findall(
+        r"^```(sh|http)\n(.*?)^```$", before + operations + last + after, re.MULTILINE | re.DOTALL
+    ):
         if language == "http":
             first, _, rest = body.partition("\n")
             method, target = first.split(" ")

@@ -30,6 +30,8 @@ class Definition(NamedTuple):
     """Patterns of a line that begins a dump."""
     continuation: list[str]
     """Patterns of a line that goes on with one."""
+    lone: list[str]
+    """Patterns of a line that is an event by itself."""
     limits: dict[str, int]
     """``seconds`` to wait for the next line, and the ``lines`` and ``bytes`` of the largest document."""
 
@@ -38,8 +40,8 @@ def read() -> Definition:
     """Return the definition. Raises :class:`AllocfailError` for a pattern that a configuration could not quote."""
     source: dict[str, Any] = yaml.safe_load(content_path(f"{_FOLDER}/definition.yml").read_text(encoding="utf-8"))
     limits = {name: source[name] for name in ("seconds", "lines", "bytes")}
-    definition = Definition(source["first"], facts.load()["carriers"]["continuation"], limits)
-    for pattern in (*definition.first, *definition.continuation):
+    definition = Definition(source["first"], facts.load()["carriers"]["continuation"], source["lone"], limits)
+    for pattern in (*definition.first, *definition.continuation, *definition.lone):
         if _UNSAFE.search(pattern):
             raise AllocfailError(f"{_FOLDER}: {pattern!r} has a character that no configuration can quote")
     return definition

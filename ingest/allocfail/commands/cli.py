@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gfp": ("gfp", "Decode a GFP mask as of a kernel release."),
     "install": ("install", "Install pipelines, templates, articles and saved objects."),
     "kb": ("kb", "Read, search, build and serve the knowledge base."),
+    "package": ("package", "Build what Fleet, or the page Integrations, installs."),
     "pipelines": ("pipelines", "Build the ingest pipelines."),
     "saved-objects": ("saved_objects", "Build the dashboards and saved searches as files."),
     "ship": ("ship", "Decode logs and index the events."),
