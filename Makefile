@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BUILD := build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-down test check lint format generate expectations bench fuzz clean
+.PHONY: pyz release help venv demo demo-down test check lint format generate expectations bench fuzz clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +48,19 @@ expectations: $(STAMP) ## write all that tests compare with anew, to be reviewed
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+pyz: $(STAMP) ## build/allocfail.pyz: one file for hosts that only decode and ship, for any Python from 3.11 on
+	@rm -rf $(BUILD)/pyz && mkdir -p $(BUILD)/pyz
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(BUILD)/pyz .
+	@# What is compiled runs on one Python alone; all of it is left out, and done without or asked for.
+	@cd $(BUILD)/pyz && rm -rf bin stringzilla* stringzillas* zstandard* nh3* lunr* waitress* *.libs && find . -name '*.so' -delete
+	@$(BIN)/shiv --quiet --reproducible --compressed --site-packages $(BUILD)/pyz --console-script allocfail \
+		--output-file $(BUILD)/allocfail.pyz --python '/usr/bin/env python3' --no-deps . 2>/dev/null
+	@rm -rf $(BUILD)/pyz
+	@ls -l $(BUILD)/allocfail.pyz
+
+release: $(STAMP) ## check, build twice, compare, and write dist; docs/releasing.md
+	$(BIN)/python -m allocfail.build.release
 
 bench: $(STAMP) ## measure, in ratios; SIZE=4 (GB) ROUNDS=5 DUMPS=20000 MEMORY=1 ENGINES=1
 	$(BIN)/python bench $(if $(SIZE),--size $(SIZE)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(DUMPS),--dumps $(DUMPS)) \

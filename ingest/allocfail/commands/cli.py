@@ -16,12 +16,14 @@ __all__ = ["COMMANDS", "cli", "main"]
 #: Every command: the module below ``allocfail.commands`` whose ``command`` it is, and its line in ``--help``.
 COMMANDS: dict[str, tuple[str, str]] = {
     "backfill": ("backfill", "Send what was indexed whole through the pipeline, inside the cluster."),
+    "completion": ("completion", "Print what a shell needs to complete the command line."),
     "decode": ("decode", "Decode logs: one JSON document, or a readable report, per event."),
     "demo": ("demo", "Try it all on this machine, on a real OpenSearch node."),
     "enrich": ("enrich", "Enrich JSON documents, one a line, that hold an event."),
     "gfp": ("gfp", "Decode a GFP mask as of a kernel release."),
     "install": ("install", "Install pipelines, templates, articles and saved objects."),
     "kb": ("kb", "Read, search, build and serve the knowledge base."),
+    "manual": ("manual", "Print the manual page."),
     "package": ("package", "Build what Fleet, or the page Integrations, installs."),
     "pipelines": ("pipelines", "Build the ingest pipelines."),
     "saved-objects": ("saved_objects", "Build the dashboards and saved searches as files."),
@@ -90,15 +92,6 @@ def main() -> None:
     try:
         status = cli.main(standalone_mode=False)
         sys.stdout.flush()
-    except AllocfailError as error:
-        click.echo(f"allocfail: {error}", err=True)
-        status = error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        status = error.exit_code
-    except click.ClickException as error:
-        click.echo(f"allocfail: {' '.join(error.format_message().split())}", err=True)
-        status = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         status = 130
     except SystemExit as stop:
@@ -108,7 +101,23 @@ def main() -> None:
         # The reader has gone (`| head`): leave without Python's own complaint at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = 0
-    except OSError as error:
-        click.echo(f"allocfail: {error.filename or ''}{': ' if error.filename else ''}{error.strerror}", err=True)
-        status = 2
+    except (AllocfailError, click.ClickException, ModuleNotFoundError, OSError) as error:
+        text, status = _told(error)
+        click.echo(text, err=True)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """Return what is said of an error, and the exit status; raises what is a fault of ours."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error.format_message(), error.exit_code
+    if isinstance(error, click.ClickException):
+        return f"allocfail: {' '.join(error.format_message().split())}", error.exit_code
+    if isinstance(error, AllocfailError):
+        return f"allocfail: {error}", error.exit_code
+    if isinstance(error, OSError):
+        return f"allocfail: {error.filename or ''}{': ' if error.filename else ''}{error.strerror}", 2
+    name = getattr(error, "name", None)
+    if name is None or name.partition(".")[0] in {"allocfail", *sys.stdlib_module_names}:
+        raise error
+    return f"allocfail: this needs {name}, which is not in the single file: install the wheel", 2

@@ -157,7 +157,9 @@ def _offset(text: str, at: int) -> tuple[bool, int]:
 
 _MODULE_OF = re.compile(r" \[([A-Za-z0-9_-]+)(?: (?:[0-9a-f]*|\.\.\.))?\]").match
 #: `` (mm/slub.c:12 (discriminator 3) mm/slub.h:7)``: a place, and those that were inlined there.
-_PLACES_OF = re.compile(r" \((?:[^\x00-\x20()]+:(?:[0-9]+|\?)(?: \(discriminator [0-9]+\))?[\x00-\x20]*)+\)").match
+#: Each place ends before the next begins, so that there is one way only to read a text.
+_PLACE = r"[^\x00-\x20():]+(?::[^\x00-\x20():]+)*:(?:[0-9]+|\?)(?: \(discriminator [0-9]+\))?"
+_PLACES_OF = re.compile(rf" \({_PLACE}(?:[\x00-\x20]+{_PLACE})*[\x00-\x20]*\)").match
 _BARE_MODULE = re.compile(r" ([A-Za-z0-9_-]+)(?= |$)").match
 
 

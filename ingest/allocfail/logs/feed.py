@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from stringzilla import find
-
 from allocfail import facts
 from allocfail.decoder.assembly import Assembler
 from allocfail.decoder.said import read
 from allocfail.decoder.untangle import Joiner, Opener, Piece, Splitter
 from allocfail.logs.events import Decoder, Event, located
+from allocfail.logs.finding import find
 from allocfail.logs.search import MARGIN, Needles
 from allocfail.logs.sources import LOOK_BACK, LOOK_BACK_LINES
 from allocfail.logs.stretches import LOOK_AHEAD

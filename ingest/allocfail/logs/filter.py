@@ -144,7 +144,7 @@ _ABSENT = object()
 
 def _likely(block: bytes) -> Iterator[tuple[int, int]]:
     """Yield where the lines begin and end that hold one of the words."""
-    from stringzilla import find  # noqa: PLC0415 - `enrich` is imported for its help text, too
+    from allocfail.logs.finding import find  # noqa: PLC0415 - `enrich` is imported for its help text, too
 
     view = memoryview(block)
     found = dict.fromkeys(WORDS, -1)

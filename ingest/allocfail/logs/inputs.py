@@ -241,7 +241,12 @@ def _xz(source: _Source) -> Iterator[bytes]:
 
 def _zstd(source: _Source) -> Iterator[bytes]:
     """Decompress frames until the end."""
-    import zstandard  # noqa: PLC0415 - few logs need it
+    try:
+        import zstandard  # noqa: PLC0415 - few logs need it
+    except ModuleNotFoundError:
+        source.fail(
+            f"is compressed with zstd, which is not installed here; try: zstdcat {source.quoted} | allocfail decode -"
+        )
 
     frames = _Frames(source)
     try:

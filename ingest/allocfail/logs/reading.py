@@ -12,12 +12,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from stringzilla import find
-
 from allocfail.decoder.containers import EXPORT_START, Export
 from allocfail.decoder.framing import frame
 from allocfail.decoder.records import Origin, Record
 from allocfail.decoder.untangle import Joiner, Line, Opener, Piece, Splitter, exported
+from allocfail.logs.finding import find
 from allocfail.logs.inputs import open_input
 
 if TYPE_CHECKING:

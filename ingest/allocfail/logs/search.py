@@ -172,9 +172,9 @@ class Search:
 
     def __init__(self, needles: Needles) -> None:
         """Begin with every family's first way."""
-        import stringzilla  # noqa: PLC0415 - `gfp`, `kb` and the like must not pay for it
+        from allocfail.logs.finding import find  # noqa: PLC0415 - `gfp`, `kb` and the like must not pay for it
 
-        self._find = stringzilla.find
+        self._find = find
         self._choices = [Choice(family) for family in needles.families]
         self.found_by: Choice | None = None
         """How the last hit was found."""
