@@ -154,3 +154,61 @@ def test_a_doubtful_header_counts_with_its_body() -> None:
     # Another task's body makes no header of it; its own lost header is another event.
     found = documents(f"- {HEADER}\n{body.replace('Comm: app', 'Comm: other')}".encode())
     assert [document["allocfail"]["incomplete_reason"] for document in found] == ["no header"]
+
+
+def test_a_journal_s_line_of_which_somebody_took_the_host() -> None:
+    lines = [
+        "kernel: earlyoom: page allocation failure: order:0, mode:0x800(GFP_NOWAIT), nodemask=(null)",
+        "kernel: CPU: 5 PID: 84786 Comm: earlyoom Not tainted 5.9.0-0.rc4.5.fc34.x86_64+debug #1",
+        "kernel: Call Trace:",
+        "kernel:  dump_stack+0x8b/0xb8",
+        "kernel:  warn_alloc.cold+0x75/0xd9",
+        "kernel:  __alloc_pages_slowpath.constprop.0+0x1139/0x1170",
+    ]
+    (document,) = documents("".join(f"[21161.09{at:04}] {line}\n" for at, line in enumerate(lines)).encode())
+    assert document["process"] == {"name": "earlyoom", "pid": 84786}
+    assert document["allocfail"]["order"] == 0
+    assert document["allocfail"]["uptime"] == 21161.09
+    assert "host" not in document or "hostname" not in document["host"]
+
+
+BARE = "page allocation failure: order:9, mode:0x40c0(GFP_KERNEL|__GFP_COMP), nodemask=(null),cpuset=/,mems_allowed=0-1"
+
+
+@pytest.mark.parametrize("prefix", ["", "Apr 09 03:11:44 dbhost01 kernel: ", "[  12.345678] "])
+def test_a_header_without_a_name_counts_with_its_body(prefix: str) -> None:
+    body = ["CPU: 28 PID: 18821 Comm: oracle Not tainted 5.4.17 #2", "Call Trace:", " dump_stack+0x1/0x2"]
+    body += [" warn_alloc+0x1/0x2"]
+    (document,) = documents("".join(f"{prefix}{line}\n" for line in (BARE, *body)).encode())
+    assert document["process"] == {"name": "oracle", "pid": 18821}
+    assert (document["allocfail"]["order"], document["message"]) == (9, f"oracle: {BARE}")
+    (document,) = documents("".join(f"{prefix}{line}\n" for line in (BARE, *body[1:])).encode())
+    assert ("process" in document, document["allocfail"]["order"]) == (False, 9)
+    assert documents(f"{prefix}{BARE}\n{prefix}usb 1-1: new device\n".encode()) == []
+
+
+@pytest.mark.parametrize("name", ["xxxx", "XXXXXXXX", "***", "<name>", "[redacted]", "..."])
+def test_a_name_that_somebody_hid_is_the_banner_s(name: str) -> None:
+    lines = [
+        f"{name}: page allocation failure: order:10, mode:0x2084020(GFP_ATOMIC|__GFP_COMP)",
+        "CPU: 0 PID: 179 Comm: AiApp Not tainted 4.9.56 #53",
+        "Call Trace:",
+        "[<802f63f2>] dump_stack+0x1e/0x3c",
+        "[<800f6cf4>] warn_alloc+0x100/0x148",
+    ]
+    (document,) = documents("".join(f"[ 2161.6{at:05}] {line}\n" for at, line in enumerate(lines)).encode())
+    assert document["process"] == {"name": "AiApp", "pid": 179}
+    assert document["allocfail"]["order"] == 10
+
+
+def test_klogd_prints_offsets_in_decimal() -> None:
+    lines = [
+        "swapper: page allocation failure. order:1, mode:0x4020",
+        " [__alloc_pages+800/832] __alloc_pages+0x320/0x340",
+        " [__slab_alloc+293/1264] __slab_alloc+0x125/0x4f0",
+        " [pg0+944049730/1067934720] ip_local_deliver_finish+0x0/0x180",
+        " [<e0850a47>] rtl8169_rx_interrupt+0x567/0x590 [r8169]",
+    ]
+    (document,) = documents("".join(f"Dec 16 17:27:03 web7 kernel: [ 1188.6] {line}\n" for line in lines).encode())
+    functions = ["__alloc_pages", "__slab_alloc", "ip_local_deliver_finish", "rtl8169_rx_interrupt"]
+    assert document["allocfail"]["trace"]["functions"] == functions

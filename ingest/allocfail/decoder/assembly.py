@@ -818,9 +818,13 @@ def _same_task(header: str | None, banner: str) -> bool:
     return header is not None and header.strip(" ") == banner
 
 
+#: What people put in the place of a name that they hide.
+_HIDDEN = re.compile(r"(?:[xX]{2,15}|[*?.]{1,15}|<[A-Za-z ._-]{0,13}>|\[[A-Za-z ._-]{0,13}\])$").match
+
+
 def _may_be(header: str | None, banner: str) -> bool:
-    """Whether a banner can be of a header's task: its name is not known, or something stands in front of it."""
-    if header is None:
+    """Whether a banner can be of a header's task: its name is not known, or hidden, or something stands in front."""
+    if header is None or _HIDDEN(header):
         return True
     end = len(header) - len(banner)
     return end > 0 and banner != "" and header.endswith(banner) and _APART(header, end - 1) is not None
@@ -832,7 +836,8 @@ def _name(dump: Dump, banner: Banner) -> None:
     if header is None or head is None or _same_task(header.comm, banner.comm):
         return
     dump.header = replace(header, comm=banner.comm)
-    dump.head = head._replace(text=banner.comm + head.text[len(header.comm or "") :])
+    rest = head.text[len(header.comm or "") :]
+    dump.head = head._replace(text=banner.comm + (rest if rest.startswith(": ") or header.comm else ": " + rest))
 
 
 def _is_words(text: str) -> bool:

@@ -42,7 +42,7 @@ as a whole, so loops over characters do; a port in Painless is ``pipelines/painl
                                                     before the first colon, and it is put in front again. Bounds of
                                                     both tags count UTF-16 units, without surrogates.
     decoded  = facility {B} ":" severity {B} ":"    dmesg -x; not behind an uptime
-    uptime   = "[" {B} D "." D [ "s" | "@" D | B "/" … | B "<" delta ">" ] "]" [ B host B "kernel:" ]
+    uptime   = "[" {B} D "." D [ "s" | "@" D | B "/" … | B "<" delta ">" ] "]" [ [ B host ] B "kernel:" ]
              | "[<" {B} D "." D ">]" | "[" {B} ("+" | "-") D "." D "]"                  (dmesg's deltas)
     caller   = "[" {B} ( "T" | "C" ) D "]"          behind an uptime, or first on the line
     vendor   = "[" D ":" 1..16 any ":" {B} D "]"    Samsung: CPU, comm, pid; behind an uptime, or first on the line
@@ -196,6 +196,7 @@ _re_mediatek = re.compile(
 ).match
 _re_hisilicon = re.compile(rf"\[pid:([0-9]{{1,10}}),cpu([0-9]{{1,4}}),{_ANY}{{0,24}}?\]").match
 _re_named_host = re.compile(rf"{_B}([0-9A-Za-z][0-9A-Za-z._-]{{0,254}}){_B}(?=kernel:(?:{_B}|\Z))").match
+_re_bare_tag = re.compile(r" kernel: (?!: )").match
 _re_host_first = re.compile(
     rf"([0-9A-Za-z][0-9A-Za-z._-]{{0,254}}){_B}(?=kernel:{_B}*\[{_B}*[0-9]{{1,12}}\.[0-9]{{1,9}}\])"
 ).match
@@ -341,6 +342,10 @@ class _Prefix:
             if self.walls == 0 and not self.tagged and (m := _re_named_host(line, self.end)):
                 self.host = m[1]
                 self.end = m.end() + 7
+                self.tagged = True
+            elif self.walls == 0 and not self.tagged and _re_bare_tag(line, self.end):
+                # journalctl -o short-monotonic, of which somebody took the host.
+                self.end += 8
                 self.tagged = True
             return True
         if self._take_id(at):

@@ -145,6 +145,9 @@ def _cpuset(text: str, where: int) -> tuple[str | None, str | None]:
 
 def _page(text: str) -> Header | None:
     at = text.find("page allocation ")
+    if at == 0:
+        # Somebody took the name: the banner has it.
+        return _page_tail(text, 16, None)
     while at >= 0:
         if at >= 2 and text[at - 2 : at] == ": ":
             # Without a name: what stood in front of the words could not be told from a prefix.

@@ -41,6 +41,8 @@ _NAMELESS = re.compile(
     r"|Memory cgroup out of memory: Kill(?:ed)? process [0-9]|oom-kill:constraint="
     r"|warn_alloc(?:_failed)?: [0-9]+ callbacks"
 ).search
+#: A header whose name somebody took.
+_BARE = re.compile(r"page allocation (?:failure[:.] order:|stalls for [0-9]{1,20}ms, order:)[0-9]{1,18}, mode:0x").match
 _BODY = re.compile(
     r"CPU: [0-9]+ (?:UID: [0-9]+ )?PID: [0-9]+ Comm: |Pid: [0-9]+, comm: |Call [Tt]race:|Backtrace:"
     r"|Hardware name: |Mem-[Ii]nfo:"
@@ -160,6 +162,10 @@ class Prefixes:
         text = found.text
         words = _WORDS(text)
         if words is None:
+            if _BARE(text):
+                # The kernel prints a name: without one it may be what somebody wrote about it.
+                self.doubtful = True
+                return found
             return self._nameless(line, found)
         lead = text[: words.start()]
         learned = self._learned(line, found)

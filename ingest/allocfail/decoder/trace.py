@@ -157,6 +157,8 @@ def _offset(text: str, at: int) -> tuple[bool, int]:
 
 _MODULE_OF = re.compile(r" \[([A-Za-z0-9_-]+)(?: (?:[0-9a-f]*|\.\.\.))?\]").match
 #: `` (mm/slub.c:12 (discriminator 3) mm/slub.h:7)``: a place, and those that were inlined there.
+#: klogd puts a symbol in an address's place, its offset and size in decimal (``ksym.c`` of sysklogd 1.4).
+_KLOGD_OFFSET = re.compile(r"\[[A-Za-z0-9_:.]{1,80}\+[0-9]{1,20}/[0-9]{1,20}\] ").match
 #: Each place ends before the next begins, so that there is one way only to read a text.
 _PLACE = r"[^\x00-\x20():]+(?::[^\x00-\x20():]+)*:(?:[0-9]+|\?)(?: \(discriminator [0-9]+\))?"
 _PLACES_OF = re.compile(rf" \({_PLACE}(?:[\x00-\x20]+{_PLACE})*[\x00-\x20]*\)").match
@@ -221,7 +223,7 @@ def _scan(text: str) -> tuple[Frame, ...] | None:
             end = _address(text, at)
             if end < 0:
                 end = text.find("] ", at)
-                if end < 0 or text.find("+0x", at, end) < 0:
+                if end < 0 or (text.find("+0x", at, end) < 0 and _KLOGD_OFFSET(text, at) is None):
                     break
                 klogd = True
                 end += 1
