@@ -212,3 +212,20 @@ def test_klogd_prints_offsets_in_decimal() -> None:
     (document,) = documents("".join(f"Dec 16 17:27:03 web7 kernel: [ 1188.6] {line}\n" for line in lines).encode())
     functions = ["__alloc_pages", "__slab_alloc", "ip_local_deliver_finish", "rtl8169_rx_interrupt"]
     assert document["allocfail"]["trace"]["functions"] == functions
+
+
+def test_a_time_of_day_is_no_part_of_a_name() -> None:
+    lines = ["zsh: page allocation failure: order:4, mode:0x40c40(GFP_NOFS)", "Call Trace:", " warn_alloc+0x1/0x2"]
+    (document,) = documents("".join(f"15:21:22 {line}\n" for line in lines).encode())
+    assert document["process"] == {"name": "zsh"}
+    assert document["allocfail"]["trace"]["functions"] == ["warn_alloc"]
+    (document,) = documents(f"15:21:22.123456 {HEADER}\n".encode())
+    assert document["process"] == {"name": "app"}
+
+
+def test_hardware_ends_where_the_next_line_was_glued_to_it() -> None:
+    lines = [HEADER, "CPU: 4 PID: 9 Comm: app Not tainted 5.8.10 #1"]
+    lines += ["Hardware name: Dell Inc. XPS 13 9360/0PVG6D, BIOS 2.13.0 11/14/2019  Call Trace:", " warn_alloc+0x1/0x2"]
+    (document,) = documents("\n".join(lines).encode())
+    assert document["allocfail"]["hardware"] == "Dell Inc. XPS 13 9360/0PVG6D, BIOS 2.13.0 11/14/2019"
+    assert document["allocfail"]["trace"]["functions"] == ["warn_alloc"]

@@ -318,7 +318,9 @@ class Assembler:
             target = self._candidate(stream)
             if target.hardware is None and not target.announced:
                 target.begun = True
-                target.hardware = text[15:]
+                # A mailer may have glued the next line to it.
+                cut = text.find(" Call ")
+                target.hardware = text[15 : cut if cut > 0 and text.endswith("race:") else len(text)].rstrip(" ")
                 self._own(stream, target, record)
             return
         if text.startswith("Workqueue: "):

@@ -47,6 +47,7 @@ _BODY = re.compile(
     r"CPU: [0-9]+ (?:UID: [0-9]+ )?PID: [0-9]+ Comm: |Pid: [0-9]+, comm: |Call [Tt]race:|Backtrace:"
     r"|Hardware name: |Mem-[Ii]nfo:"
 ).search
+_CLOCK_FIRST = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})? +").match
 _CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}").search
 #: What people and web pages put in front of a line.
 _MARKUP = re.compile(r"(?:[*`\"'_~•·●◦-]|#+ |[+] |<[a-z][a-z0-9]*>|[0-9]+[.):]? |[\x00-\x20])+").match
@@ -177,6 +178,9 @@ class Prefixes:
                 return found._replace(text=text[tag:], start=found.start + tag)
             if is_comm(lead):
                 return found
+        elif (m := _CLOCK_FIRST(lead)) and is_comm(lead[m.end() :]):
+            self._learn(lead[: m.end()])
+            return _closed(found._replace(text=text[m.end() :], start=m.end()))
         elif _is_name(lead):
             self._await(lead if " " in lead else "")
             self.doubtful = _CODE(lead) is not None
