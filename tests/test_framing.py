@@ -169,7 +169,7 @@ KERNEL = [
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_prefix(prefix: str) -> None:
     found = frame(prefix + TEXT)
-    assert found._replace(part="", content=0) == Frame(TEXT, start=found.start, **PREFIXES[prefix])  # type: ignore[arg-type]
+    assert found._replace(part="", content=0, tagged=False) == Frame(TEXT, start=found.start, **PREFIXES[prefix])  # type: ignore[arg-type]
     assert (found.start > 0) == bool(prefix)
 
 

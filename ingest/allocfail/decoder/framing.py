@@ -117,6 +117,8 @@ class Frame(NamedTuple):
     """Which part of a line it is, where a runtime or netconsole cuts long lines."""
     content: int = 0
     """Where the text as it was cut begins in the line, blanks included; 0 where nobody cuts."""
+    tagged: bool = False
+    """A host's header, with the kernel's tag in it, was taken: what stands behind it is what the kernel was told."""
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -236,12 +238,12 @@ def frame(line: str) -> Frame:
     if line[:1] == "[":
         if (m := _re_fast_dmesg(line)) and "kernel:" not in line:
             end = m.end()
-            return _new(Frame, (line[end:].strip(BLANKS), None, None, m[1], m[2], None, None, None, end, "", 0))
+            return _new(Frame, (line[end:].strip(BLANKS), None, None, m[1], m[2], None, None, None, end, "", 0, False))
     elif (m := _re_fast_syslog(line)) and (
         "." not in (host := m[2]) or (_level_name(host) is None and "." not in host[-1:])
     ):
         end = m.end()
-        return _new(Frame, (line[end:].strip(BLANKS), host, m[1], m[3], m[4], None, None, None, end, "", 0))
+        return _new(Frame, (line[end:].strip(BLANKS), host, m[1], m[3], m[4], None, None, None, end, "", 0, True))
     return _walk(line)
 
 
@@ -639,6 +641,7 @@ def _walk(line: str, *, inner: bool = False) -> Frame:
         prefix.end,
         prefix.part,
         prefix.content,
+        prefix.tagged and prefix.walls > 0,
     )
 
 

@@ -230,6 +230,8 @@ class Prefixes:
             inner = frame(line[at:])
             if inner.start == 0:
                 continue
+            if found.tagged and (inner.host is not None or inner.time is not None):
+                continue  # whoever wrote to the kernel's log chose that host
             words = _WORDS(inner.text)
             if words is None or not is_comm(inner.text[: words.start()]):
                 m = _NAMELESS(inner.text)

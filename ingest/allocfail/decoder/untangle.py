@@ -316,7 +316,7 @@ class Splitter:
 
 def _record(found: Frame, raw: str, offset: int, first: Frame | None, *, doubtful: bool) -> Record:
     """Make a record of a line; those behind the first of a physical line share its prefix."""
-    text, host, time, uptime, caller, priority, provenance, release, _, _, _ = found
+    text, host, time, uptime, caller, priority, provenance, release, _, _, _, _ = found
     if first is not None:
         host = host or first.host
         time = time or first.time

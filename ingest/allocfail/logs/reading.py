@@ -171,7 +171,7 @@ def _plain(splitter: Splitter, block: bytes, offset: int) -> list[tuple[Record, 
         if prefixes.active or line[9] or "alloc" in text or "oom-kill" in text or " memory: Kill" in text:
             found += splitter.split(Piece(raw, offset))
         else:
-            _, host, time, uptime, caller, priority, provenance, release, start, _, _ = line
+            _, host, time, uptime, caller, priority, provenance, release, start, _, _, _ = line
             origin = None if priority is None and release is None else Origin(provenance, release, priority)
             found.append(
                 (_new(Record, (text, raw, offset, host, time, uptime, caller, origin, 0, False, "", "")), start)
