@@ -9,7 +9,6 @@ from pieces import at, decoded, only, page
 HEADER = "app: page allocation failure: order:1, mode:0xa20(GFP_ATOMIC), nodemask=(null)"
 
 
-@pytest.mark.xfail(reason="a console's prompt is taken off in front of `COMM: …` only")
 def test_a_prompt_in_front_of_an_oom_kill() -> None:
     document = only(["elm3b29 login: app invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0"])
     assert at(document, "host.hostname") == "elm3b29"
@@ -21,7 +20,6 @@ def test_a_wrapped_slab_header_behind_a_doubled_tag() -> None:
     assert at(only([*lines, "node -1, gfp=0x2080020(GFP_ATOMIC)"]), "allocfail.slab.allocator") == "SLAB"
 
 
-@pytest.mark.xfail(reason="a line of markup behind a long line is taken for its continuation")
 def test_markup_behind_a_long_line() -> None:
     date = "[Wed Jan  3 02:51:35 2024] "
     lines = ["SLUB: Unable to allocate memory on node 0 (gfp=0x20)", "  cache: kmalloc-2k, object size: 753, order: 2"]

@@ -395,10 +395,6 @@ def test_progress_grows_up_to_the_size(workers: int, tmp_path: Path) -> None:
 
 
 #: A FIFO is opened, closed and opened again: where the writer ends in between, the reader waits for ever.
-OPENED_TWICE = "a FIFO is opened twice"
-
-
-@pytest.mark.xfail(reason=OPENED_TWICE)
 def test_a_fifo_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
@@ -433,7 +429,7 @@ def test_a_fifo_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "middle",
         "pipe",
         "gzip",
-        pytest.param("fifo", marks=pytest.mark.xfail(reason=OPENED_TWICE, strict=False)),
+        "fifo",
     ],
 )
 def test_every_kind_of_input(kind: str, tmp_path: Path) -> None:

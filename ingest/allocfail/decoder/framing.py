@@ -654,9 +654,10 @@ def _level_name(word: str) -> int | None:
 
 
 def _prompted(line: str, p: int) -> bool:
-    """Say whether a message of its own follows a login prompt: ``COMM: …``, a time or a level."""
+    """Say whether a message of its own follows a login prompt: ``COMM: …``, an OOM kill's, a time or a level."""
     p = _re_blanks(line, p).end()  # type: ignore[union-attr]
     if line[p : p + 1] in {"[", "<"}:
         return True
     colon = line.find(": ", p)
-    return 0 <= colon < p + _COMM_END
+    oom = line.find(" invoked oom-killer: ", p)
+    return 0 <= colon < p + _COMM_END or 0 <= oom < p + _COMM_END

@@ -159,7 +159,7 @@ class Wrapping:
         """
         if not b or (len(a) > _LOGICAL_LIMIT and width(a) > _LOGICAL_LIMIT):
             return None
-        if _CONTAINER(b) or (kmsg and indented and _PROPERTY(b)):
+        if b.startswith("</") or _CONTAINER(b) or (kmsg and indented and _PROPERTY(b)):
             return None
         last = raw if "\n" not in raw else raw[raw.rfind("\n") + 1 :]
         self._indented = indented

@@ -105,7 +105,14 @@ def _direct(file: io.BufferedReader) -> ReadInto | None:
             buffer[:size] = ahead[:size]
             ahead = ahead[size:]
             return size
-        return os.readv(fd, [buffer]) if select.select([file], [], [], PATIENCE)[0] else PAUSE
+        if file.closed:
+            return 0
+        if not select.select([file], [], [], PATIENCE)[0]:
+            return PAUSE
+        got = os.readv(fd, [buffer])
+        if not got and fd:
+            file.close()  # standard input is not ours
+        return got
 
     return readinto
 
