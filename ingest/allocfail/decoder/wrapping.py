@@ -324,7 +324,7 @@ class Wrapping:
         if not any(mask in a for mask in self._wording.masks):
             if b[0] == ",":
                 return ""  # printed piece by piece, the comma first
-            for joint in (" ", "") if a.endswith((",", "failure:")) else (self._space(a, last), ""):
+            for joint in (" ", "") if a.endswith((",", "failure:", " on")) else (self._space(a, last), ""):
                 both = f"{a[-16:]}{joint}{b[:48]}"
                 if any(mask in both for mask in self._wording.masks):
                     return joint
