@@ -96,8 +96,14 @@ def sweep(cluster: Engine, *names: str, into: str = "allocfail-events", **how: A
 def events(cluster: Engine, index: str = "allocfail-events") -> list[dict[str, Any]]:
     if cluster.request("POST", path(index, "_refresh"), missing_ok=True) is None:
         return []
-    answer = cluster.request("POST", path(index, "_search"), {"size": 10_000, "version": True})
-    return [hit["_source"] | {"_id": hit["_id"], "_version": hit["_version"]} for hit in answer["hits"]["hits"]]
+    target = f"{path(index, '_search')}?scroll=1m"
+    answer = cluster.request("POST", target, {"size": 10_000, "version": True})
+    found: list[dict[str, Any]] = []
+    while hits := answer["hits"]["hits"]:
+        found += [hit["_source"] | {"_id": hit["_id"], "_version": hit["_version"]} for hit in hits]
+        answer = cluster.request("POST", "/_search/scroll", {"scroll": "1m", "scroll_id": answer["_scroll_id"]})
+    cluster.request("DELETE", "/_search/scroll", {"scroll_id": answer["_scroll_id"]})
+    return found
 
 
 def counted(found: Iterable[dict[str, Any]]) -> Counter[str]:
