@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ import swept
 from allocfail.cluster import following
 from allocfail.cluster.checkpoint import Checkpoint
 from allocfail.cluster.engine import Engine, connect, connection, path
-from allocfail.cluster.following import Following
+from allocfail.cluster.following import Following, Source
 from allocfail.cluster.install import install
 from allocfail.cluster.retry import Patience
 from allocfail.cluster.ship import Shipper
@@ -466,6 +467,55 @@ def test_every_event_once_through_a_bad_network(cluster: Engine, tmp_path: Path,
         done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert swept.counted(swept.events(cluster)) == swept.once_each(range(900))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_begun_anew_from_what_was_kept(tmp_path: Path, seed: int) -> None:
+    """Dumps without a pause, so that no place is quiet, through more rotations than files are remembered."""
+    chance, kept_at, count = random.Random(seed), random.Random(seed + 100), 800
+    log = tmp_path / "kern.log"
+    log.touch()
+
+    def write() -> None:
+        for number in range(count):
+            data = log_of([number])
+            cut = chance.randrange(len(data))
+            with log.open("ab") as file:
+                file.write(data[:cut])
+                file.flush()
+                time.sleep(chance.uniform(0, 0.006))
+                if chance.random() < 0.1:
+                    log.rename(log.with_name(f"kern.log.{number}"))
+                    log.write_bytes(data[cut:])
+                else:
+                    file.write(data[cut:])
+        log.write_bytes(log.read_bytes() + b"Mar  4 09:00:00 node7 kernel: [99999.0] quiet\n" * 3000)
+
+    options = Options(year=2026)
+    source = Source(Tail(log), options, None)
+    state = source.state() or {}
+    found: dict[str, str] = {}
+    writer = threading.Thread(target=write)
+    writer.start()
+    empty = 0
+    while empty < 50:
+        items = source.read()
+        empty = 0 if items is not None or writer.is_alive() else empty + 1
+        if items is None:
+            time.sleep(0.002)
+        for one in items or []:
+            text = one.document["allocfail"]["fingerprint"]["text"]
+            assert found.setdefault(one.id, text) == text
+        if kept_at.random() < 0.2:
+            state = json.loads(json.dumps(source.state()))
+        if writer.is_alive() and kept_at.random() < 0.03:
+            source.log.close()
+            tail = Tail(log, parts=[Part(*part) for part in state["parts"]], offset=state["quiet"])
+            assert not tail.lost
+            source = Source(tail, options, None, state)
+    source.log.close()
+    writer.join()
+    assert Counter(found.values()) == swept.once_each(range(count))
 
 
 @pytest.mark.slow

@@ -88,6 +88,8 @@ class Source:
         passed, self._handed = self._handed[: len(self._handed) - still], self._handed[len(self._handed) - still :]
         for known in passed:
             self._resting.take(known)
+        if isinstance(self.log, Tail):
+            self.log.needed = self._quiet
 
     def peek(self, *, now: bool = False) -> list[Item]:
         """Return the events that are still open, once nothing has come for a while, or ``now``."""

@@ -25,7 +25,7 @@ _HEAD = 1024
 
 #: Looks for a file before it is taken for gone: it may be renamed between two.
 _LOOKS = 5
-#: Files of a log that are remembered, newest last.
+#: Files of a log that are remembered, whether or not they are needed again.
 _PARTS = 32
 
 
@@ -122,6 +122,8 @@ class Tail:
         self.parts: list[Part] = []
         self.offset = 0
         """Offset in the log of the next byte to read."""
+        self.needed = offset
+        """Offset in the log from which on it may have to be read again: the files of what follows are remembered."""
         self.lost = False
         """The file that was read last is gone, and with it what was written to it since."""
         self._fd = -1
@@ -220,7 +222,8 @@ class Tail:
             if all(not files or files[0].file == found for files in (waiting, self._waiting())):
                 self._fd = fd
                 self.parts.append(Part(*found, _head(fd), self.offset, str(self.path)))
-                del self.parts[:-_PARTS]
+                while len(self.parts) > _PARTS and self.parts[1].start <= self.needed:
+                    del self.parts[0]
                 return True
             os.close(fd)
         return False
