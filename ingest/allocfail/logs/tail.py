@@ -221,9 +221,7 @@ class Tail:
             found = (status.st_dev, status.st_ino)
             if all(not files or files[0].file == found for files in (waiting, self._waiting())):
                 self._fd = fd
-                self.parts.append(Part(*found, _head(fd), self.offset, str(self.path)))
-                while len(self.parts) > _PARTS and self.parts[1].start <= self.needed:
-                    del self.parts[0]
+                self._remember(Part(*found, _head(fd), self.offset, str(self.path)))
                 return True
             os.close(fd)
         return False
@@ -249,7 +247,12 @@ class Tail:
         """Begin the file anew where it has been cut (``copytruncate``), even if it has grown again since."""
         part = self.parts[-1]
         if os.fstat(self._fd).st_size < self.file_offset or not _matches(self._fd, part.head):
-            self.parts.append(Part(part.device, part.inode, _head(self._fd), self.offset, part.path))
+            self._remember(Part(part.device, part.inode, _head(self._fd), self.offset, part.path))
+
+    def _remember(self, part: Part) -> None:
+        self.parts.append(part)
+        while len(self.parts) > _PARTS and self.parts[1].start <= self.needed:
+            del self.parts[0]
 
     def _grow_head(self) -> None:
         part = self.parts[-1] if self.parts else None
