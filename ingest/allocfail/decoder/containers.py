@@ -101,7 +101,7 @@ def open_json(line: str) -> Opened | None:
     framed = start > 0 and body[:start].strip(BLANKS + ">|") != ""
     if framed:
         # A runtime's or a daemon's prefix in front of the object: nothing but the prefix, a tag at most.
-        prefix = frame(body[:start])
+        prefix = frame(body[:start].replace("&nbsp;", " "))
         if not prefix.start or (prefix.text and not prefix.text.endswith(":")):
             return None
     # A page writes blanks so that they stay.
