@@ -19,6 +19,7 @@ import yaml
 from allocfail.cluster import templates
 from allocfail.packages import elastic, opensearch
 from allocfail.packages.parts import changes, examples, introduction, zipped
+from allocfail.urls import DEFAULT_URL
 
 if TYPE_CHECKING:
     from engines.harness import Engine
@@ -100,7 +101,7 @@ def test_a_package_has_every_field_of_an_event(package: dict[str, Any]) -> None:
     def is_mapped(leaf: str) -> bool:
         return any(leaf == name or leaf.startswith(f"{name}.") or name.startswith(f"{leaf}.") for name in named)
 
-    for _, enriched in examples():
+    for _, enriched in examples(DEFAULT_URL):
         missing = {leaf for leaf in leaves(enriched) if not is_mapped(leaf)}
         assert not missing
 
@@ -145,6 +146,16 @@ def test_pipeline_tests_give_what_is_expected(package: dict[str, Any], engine: E
     assert all(one["allocfail"]["kind"] for one in expected)
     for called in names.values():
         engine.request("DELETE", f"/_ingest/pipeline/{called}")
+
+
+def test_examples_link_where_the_pipelines_do() -> None:
+    address = "https://kb.example/x/"
+    found = elastic.build(VERSION, home=HOME, kb_url=address)
+    expected = str(found["data_stream/event/_dev/test/pipeline/test-events.json-expected.json"])
+    sample = str(opensearch.build(VERSION, home=HOME, kb_url=address)["data/sample.json"])
+    for text in (expected, sample, str(found["docs/README.md"])):
+        assert address in text
+        assert DEFAULT_URL not in text
 
 
 def test_an_agents_input_is_yaml(package: dict[str, Any]) -> None:

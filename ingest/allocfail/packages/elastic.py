@@ -57,8 +57,8 @@ def build(version: str, *, home: str, kb_url: str | None = None) -> dict[str, st
         "changelog.yml": _yaml(_changelog(version, home)),
         "validation.yml": _VALIDATION,
         "LICENSE.txt": content_path("LICENSE").read_bytes(),
-        "docs/README.md": _readme(fields=False),
-        "_dev/build/docs/README.md": _readme(fields=True),
+        "docs/README.md": _readme(address, fields=False),
+        "_dev/build/docs/README.md": _readme(address, fields=True),
         "_dev/build/build.yml": _yaml({"dependencies": {"ecs": {"reference": _ECS}}}),
         "img/allocfail-icon.svg": ICON,
         f"{_STREAM}/manifest.yml": _yaml(_data_stream()),
@@ -73,7 +73,7 @@ def build(version: str, *, home: str, kb_url: str | None = None) -> dict[str, st
     for name, body in _pipelines(address).items():
         files[f"{_STREAM}/elasticsearch/ingest_pipeline/{name}.json"] = json_text(body)
     files |= _kibana(address)
-    files |= _tests()
+    files |= _tests(address)
     return files
 
 
@@ -147,9 +147,9 @@ def _changelog(version: str, home: str) -> list[dict[str, Any]]:
     return found
 
 
-def _readme(*, fields: bool) -> str:
+def _readme(kb_url: str, *, fields: bool) -> str:
     """Return the page that Fleet shows; with ``fields``, the template from which ``elastic-package`` makes it."""
-    listed = '{{event "event"}}\n\n{{fields "event"}}\n' if fields else _example() + "\n" + _table()
+    listed = '{{event "event"}}\n\n{{fields "event"}}\n' if fields else _example(kb_url) + "\n" + _table()
     return f"""# Linux memory-allocation failures
 
 {introduction()}
@@ -177,8 +177,8 @@ Elasticsearch and Kibana 8.13 or later. Scripts in ingest pipelines have to be a
 {listed}"""
 
 
-def _example() -> str:
-    _, enriched = next(examples())
+def _example(kb_url: str) -> str:
+    _, enriched = next(examples(kb_url))
     return f"An example of an event:\n\n```json\n{json_text(enriched)}```\n"
 
 
@@ -440,9 +440,9 @@ def _by_value(board: Mapping[str, Any], panels: Mapping[str, Any]) -> dict[str, 
 # -- tests -------------------------------------------------------------------------------------------------------------
 
 
-def _tests() -> dict[str, str]:
+def _tests(kb_url: str) -> dict[str, str]:
     """Return what ``elastic-package test pipeline`` runs, and the data stream's sample."""
-    pairs = list(examples())
+    pairs = list(examples(kb_url))
     folder = f"{_STREAM}/_dev/test/pipeline"
     return {
         f"{folder}/test-events.json": json_text({"events": [document for document, _ in pairs]}),

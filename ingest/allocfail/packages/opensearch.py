@@ -34,7 +34,7 @@ def build(version: str, *, home: str, kb_url: str | None = None) -> dict[str, st
     """Return the integration's files by their path in it; the arguments are those of the other product's."""
     address = base_url(kb_url)
     objects = saved_objects.build("opensearch", kb_url=address)
-    sample = [enriched for _, enriched in examples()]
+    sample = [enriched for _, enriched in examples(address)]
     files: dict[str, str | bytes] = {
         f"{NAME}-{version}.json": json_text(_config(version, home)),
         f"schemas/{_COMPONENT}-{version}.mapping.json": json_text(_mapping(version)),

@@ -12,15 +12,14 @@ from allocfail.cluster import templates
 from allocfail.content import content_path
 from allocfail.decoder.enrich import enrich
 from allocfail.decoder.options import Options
-from allocfail.urls import DEFAULT_URL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["ICON", "VERSION", "changes", "examples", "introduction", "json_text", "zipped"]
+__all__ = ["ICON", "changes", "examples", "introduction", "json_text", "zipped"]
 
-#: The release that a package is of.
-VERSION = re.compile(r"^## \[(\d+\.\d+\.\d+)\]$", re.MULTILINE)
+#: A release's heading in the changelog.
+_RELEASE = re.compile(r"^## \[(\d+\.\d+\.\d+)\]$", re.MULTILINE)
 #: The time of an example's document: the year of a log line that names none.
 _WHEN = "2026-01-15T00:00:00.000Z"
 #: A page of memory, and one that is missing.
@@ -48,7 +47,7 @@ def introduction() -> str:
 def changes() -> list[tuple[str, list[str]]]:
     """Return each release of the changelog, the newest first, with what changed in it."""
     text = content_path("CHANGELOG.md").read_text(encoding="utf-8")
-    parts = VERSION.split(text)[1:]
+    parts = _RELEASE.split(text)[1:]
     found = []
     for version, body in zip(parts[::2], parts[1::2], strict=True):
         entries = re.findall(r"^- (.+(?:\n  .+)*)", body, re.MULTILINE)
@@ -56,12 +55,15 @@ def changes() -> list[tuple[str, list[str]]]:
     return found
 
 
-def examples() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield documents with an event of each kind as a shipper sends them, and what the pipeline makes of each."""
+def examples(kb_url: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield documents with an event of each kind as a shipper sends them, and what the pipeline makes of each.
+
+    ``kb_url`` is where the articles are, as :func:`allocfail.urls.base_url` gives it.
+    """
     sample = content_path("samples/svn3-centos6.log").read_text(encoding="utf-8").rstrip("\n")
     for number, text in enumerate([*(probe["message"] for probe in templates.probes()), sample]):
         document = {"@timestamp": _WHEN, "message": text.replace("allocfail-probe kernel:", f"node{number} kernel:")}
-        yield document, enrich(document, Options(kb_url=DEFAULT_URL)) or document
+        yield document, enrich(document, Options(kb_url=kb_url)) or document
 
 
 def zipped(files: Mapping[str, str | bytes], root: str) -> bytes:
