@@ -469,6 +469,23 @@ def test_every_event_once_through_a_bad_network(cluster: Engine, tmp_path: Path,
     assert swept.counted(swept.events(cluster)) == swept.once_each(range(900))
 
 
+def write_torn(
+    log: Path, number: int, chance: random.Random, *, pause: float, may_rotate: Callable[[], bool] = lambda: True
+) -> None:
+    """Write a dump in two pieces, at most ``pause`` seconds apart; one in ten is torn by a rotation."""
+    data = log_of([number])
+    cut = chance.randrange(len(data))
+    with log.open("ab") as file:
+        file.write(data[:cut])
+        file.flush()
+        time.sleep(chance.uniform(0, pause))
+        if chance.random() < 0.1 and may_rotate():
+            log.rename(log.with_name(f"kern.log.{number}"))
+            log.write_bytes(data[cut:])
+        else:
+            file.write(data[cut:])
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_begun_anew_from_what_was_kept(tmp_path: Path, seed: int) -> None:
     """Dumps without a pause, so that no place is quiet, through more rotations than files are remembered."""
@@ -478,17 +495,7 @@ def test_begun_anew_from_what_was_kept(tmp_path: Path, seed: int) -> None:
 
     def write() -> None:
         for number in range(count):
-            data = log_of([number])
-            cut = chance.randrange(len(data))
-            with log.open("ab") as file:
-                file.write(data[:cut])
-                file.flush()
-                time.sleep(chance.uniform(0, 0.006))
-                if chance.random() < 0.1:
-                    log.rename(log.with_name(f"kern.log.{number}"))
-                    log.write_bytes(data[cut:])
-                else:
-                    file.write(data[cut:])
+            write_torn(log, number, chance, pause=0.006)
         log.write_bytes(log.read_bytes() + b"Mar  4 09:00:00 node7 kernel: [99999.0] quiet\n" * 3000)
 
     options = Options(year=2026)
@@ -533,17 +540,7 @@ def test_killed_at_random_while_a_log_grows(cluster: Engine, tmp_path: Path) -> 
     def write(process: subprocess.Popen[bytes], until: float) -> None:
         nonlocal written
         while time.monotonic() < until and process.poll() is None:
-            data = log_of([written])
-            cut = chance.randrange(len(data))
-            with log.open("ab") as file:
-                file.write(data[:cut])
-                file.flush()
-                time.sleep(chance.uniform(0, 0.02))
-                if chance.random() < 0.1 and (tmp_path / "state").exists():
-                    log.rename(log.with_name(f"kern.log.{written}"))
-                    log.write_bytes(data[cut:])
-                else:
-                    file.write(data[cut:])
+            write_torn(log, written, chance, pause=0.02, may_rotate=(tmp_path / "state").exists)
             written += 1
 
     for _ in range(kills):

@@ -11,6 +11,7 @@ from allocfail.decoder.enrich import enrich
 from dumpgen import KERNELS, reports
 from dumpgen.compare import dump_differences
 from invariants import documents
+from pieces import only
 
 Prefix = Callable[[int], str]
 
@@ -165,7 +166,7 @@ def test_a_journal_s_line_of_which_somebody_took_the_host() -> None:
         "kernel:  warn_alloc.cold+0x75/0xd9",
         "kernel:  __alloc_pages_slowpath.constprop.0+0x1139/0x1170",
     ]
-    (document,) = documents("".join(f"[21161.09{at:04}] {line}\n" for at, line in enumerate(lines)).encode())
+    document = only(lines, "[21161.090000] ")
     assert document["process"] == {"name": "earlyoom", "pid": 84786}
     assert document["allocfail"]["order"] == 0
     assert document["allocfail"]["uptime"] == 21161.09
@@ -179,10 +180,10 @@ BARE = "page allocation failure: order:9, mode:0x40c0(GFP_KERNEL|__GFP_COMP), no
 def test_a_header_without_a_name_counts_with_its_body(prefix: str) -> None:
     body = ["CPU: 28 PID: 18821 Comm: oracle Not tainted 5.4.17 #2", "Call Trace:", " dump_stack+0x1/0x2"]
     body += [" warn_alloc+0x1/0x2"]
-    (document,) = documents("".join(f"{prefix}{line}\n" for line in (BARE, *body)).encode())
+    document = only([BARE, *body], prefix)
     assert document["process"] == {"name": "oracle", "pid": 18821}
     assert (document["allocfail"]["order"], document["message"]) == (9, f"oracle: {BARE}")
-    (document,) = documents("".join(f"{prefix}{line}\n" for line in (BARE, *body[1:])).encode())
+    document = only([BARE, *body[1:]], prefix)
     assert ("process" in document, document["allocfail"]["order"]) == (False, 9)
     assert documents(f"{prefix}{BARE}\n{prefix}usb 1-1: new device\n".encode()) == []
 
@@ -196,7 +197,7 @@ def test_a_name_that_somebody_hid_is_the_banner_s(name: str) -> None:
         "[<802f63f2>] dump_stack+0x1e/0x3c",
         "[<800f6cf4>] warn_alloc+0x100/0x148",
     ]
-    (document,) = documents("".join(f"[ 2161.6{at:05}] {line}\n" for at, line in enumerate(lines)).encode())
+    document = only(lines, "[ 2161.600000] ")
     assert document["process"] == {"name": "AiApp", "pid": 179}
     assert document["allocfail"]["order"] == 10
 
@@ -209,14 +210,14 @@ def test_klogd_prints_offsets_in_decimal() -> None:
         " [pg0+944049730/1067934720] ip_local_deliver_finish+0x0/0x180",
         " [<e0850a47>] rtl8169_rx_interrupt+0x567/0x590 [r8169]",
     ]
-    (document,) = documents("".join(f"Dec 16 17:27:03 web7 kernel: [ 1188.6] {line}\n" for line in lines).encode())
+    document = only(lines, "Dec 16 17:27:03 web7 kernel: [ 1188.6] ")
     functions = ["__alloc_pages", "__slab_alloc", "ip_local_deliver_finish", "rtl8169_rx_interrupt"]
     assert document["allocfail"]["trace"]["functions"] == functions
 
 
 def test_a_time_of_day_is_no_part_of_a_name() -> None:
     lines = ["zsh: page allocation failure: order:4, mode:0x40c40(GFP_NOFS)", "Call Trace:", " warn_alloc+0x1/0x2"]
-    (document,) = documents("".join(f"15:21:22 {line}\n" for line in lines).encode())
+    document = only(lines, "15:21:22 ")
     assert document["process"] == {"name": "zsh"}
     assert document["allocfail"]["trace"]["functions"] == ["warn_alloc"]
     (document,) = documents(f"15:21:22.123456 {HEADER}\n".encode())
@@ -226,6 +227,6 @@ def test_a_time_of_day_is_no_part_of_a_name() -> None:
 def test_hardware_ends_where_the_next_line_was_glued_to_it() -> None:
     lines = [HEADER, "CPU: 4 PID: 9 Comm: app Not tainted 5.8.10 #1"]
     lines += ["Hardware name: Dell Inc. XPS 13 9360/0PVG6D, BIOS 2.13.0 11/14/2019  Call Trace:", " warn_alloc+0x1/0x2"]
-    (document,) = documents("\n".join(lines).encode())
+    document = only(lines)
     assert document["allocfail"]["hardware"] == "Dell Inc. XPS 13 9360/0PVG6D, BIOS 2.13.0 11/14/2019"
     assert document["allocfail"]["trace"]["functions"] == ["warn_alloc"]
