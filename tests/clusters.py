@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 ARTICLE = {
     "id": "one",
+    "article": "one",
     "title": "One",
     "summary": "First",
     "priority": 1,
     "keywords": ["a"],
     "url": "http://127.0.0.1/one.html",
-    "headings": [{"text": "H", "url": "http://127.0.0.1/one.html#h"}],
     "body": "text",
+    "whole": "text",
 }
 PIPELINES: dict[str, dict[str, Any]] = {
     "allocfail": {

@@ -22,8 +22,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import markdown
 import vl_convert
+from markdown_it import MarkdownIt
 
 import kuery
 import panels
@@ -92,7 +92,7 @@ def cluster() -> Iterator[Engine]:
 
 def _filled(engine: Engine) -> Engine:
     remove_all(engine)
-    articles = [kb.document(article, "http://127.0.0.1:8765/") for article in kb.load()]
+    articles = [one for article in kb.load() for one in kb.documents(article, "http://127.0.0.1:8765/")]
     list(install(engine, Wanted(PIPELINES, articles)))
     sent = [{"_op_type": "index", "_index": "allocfail-events", "_source": event} for event in sample()]
     assert {result.status for result in engine.bulk(sent)} == {201}
@@ -138,7 +138,7 @@ class Drawer:
             return self._search(item)
         state = json.loads(item["attributes"]["visState"])
         if state["type"] == "markdown":
-            return markdown.markdown(state["params"]["markdown"])
+            return str(MarkdownIt().render(state["params"]["markdown"]))
         if state["type"] == "vega":
             return self._vega(item, width, height)
         answer = self.ask(item, self.board.aggregated(item, self.extra))
@@ -233,11 +233,16 @@ class Drawer:
         step = (height - 50) / len(buckets)
         out = []
         for number, one in enumerate(buckets):
-            name = terms["params"]["missingBucketLabel"] if one["key"] == panels.MISSING else one["key"]
-            y, long = number * step, one["doc_count"] / high * (width - 150)
-            out.append(f'<text x="82" y="{y + step / 2 + 4:.1f}" text-anchor="end">{html.escape(name)}</text>')
-            out.append(f'<rect x="88" y="{y + 2:.1f}" width="{long:.1f}" height="{step - 4:.1f}" fill="{COLOURS[0]}"/>')
-            out.append(f'<text x="{92 + long:.1f}" y="{y + step / 2 + 4:.1f}">{one["doc_count"]}</text>')
+            missing = one["key"] == panels.MISSING
+            name = (
+                terms["params"]["missingBucketLabel"] if missing else self.shown(terms["params"]["field"], one["key"])
+            )
+            y, long = number * step, one["doc_count"] / high * (width - 280)
+            out.append(f'<text x="212" y="{y + step / 2 + 4:.1f}" text-anchor="end">{name}</text>')
+            out.append(
+                f'<rect x="218" y="{y + 2:.1f}" width="{long:.1f}" height="{step - 4:.1f}" fill="{COLOURS[0]}"/>'
+            )
+            out.append(f'<text x="{222 + long:.1f}" y="{y + step / 2 + 4:.1f}">{one["doc_count"]}</text>')
         return f'<svg class=own width="{width - 16}" height="{height - 34}">{"".join(out)}</svg>'
 
     def _pie(self, item: panels.Item, state: Any, answer: Any, width: int, height: int) -> str:
@@ -313,8 +318,7 @@ def main() -> None:
     with cluster() as engine:
         objects = saved_objects.build(engine.product, patterns=dashboards.patterns("allocfail-events*", []))
         board = panels.Board(objects)
-        events = sample()
-        sites = [one for one in events if kuery.values(one, "allocfail.memory.worst_zone")]
+        sites = [one for one in sample() if kuery.values(one, "allocfail.memory.worst_zone")]
         [(group, _)] = Counter(one["allocfail"]["fingerprint"]["id"] for one in sites).most_common(1)
         for name, extra in (("allocfail-failures", ""), ("allocfail-failure", f'allocfail.fingerprint.id: "{group}"')):
             page, height = drawn(Drawer(engine, board, extra), board.objects["dashboard", name])

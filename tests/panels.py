@@ -38,14 +38,15 @@ class Board:
         """Return the descriptors of its data view's fields, by name."""
         return {one["name"]: one for one in json.loads(self.view(item)["attributes"]["fields"])}
 
-    def tree(self, item: Item) -> kuery.Tree:
+    def trees(self, item: Item) -> list[kuery.Tree]:
+        """Return the object's own query; none where it finds everything."""
         source = json.loads(item["attributes"]["kibanaSavedObjectMeta"]["searchSourceJSON"])
         assert source["query"]["language"] == "kuery"
-        return kuery.parse(source["query"]["query"])
+        return [kuery.parse(source["query"]["query"])] if source["query"]["query"] else []
 
     def filters(self, item: Item, extra: str = "") -> Item:
         """Return the query of an object with the page's time range, and a query of the page's own."""
-        trees = [self.tree(item), *([kuery.parse(extra)] if extra else [])]
+        trees = [*self.trees(item), *([kuery.parse(extra)] if extra else [])]
         every = [kuery.query(tree) for tree in trees]
         if self.timed(item):
             every.append(self.range())
@@ -66,7 +67,11 @@ class Board:
             "size": 500,
             "version": True,
             "query": self.filters(item, extra),
-            "sort": [{name: {"order": way, "unmapped_type": "boolean"}} for name, way in item["attributes"]["sort"]],
+            # normalize_sort_request.ts: the score has no type.
+            "sort": [
+                {name: {"order": way} | ({} if name == "_score" else {"unmapped_type": "boolean"})}
+                for name, way in item["attributes"]["sort"]
+            ],
             "stored_fields": ["*"],
             "docvalue_fields": times,
             "_source": {"excludes": [one["value"] for one in hidden]},

@@ -14,7 +14,8 @@ from allocfail.cluster.client import connect, path
 from allocfail.cluster.connection import connection
 from allocfail.cluster.dashboards import Place
 from allocfail.content import content_path
-from clusters import ROOTS, Answer, actions, server
+from clusters import ROOTS, actions, server
+from products import Product
 
 if TYPE_CHECKING:
     from engines.harness import Engine as Server
@@ -146,39 +147,6 @@ def holds(cluster: Any, source: str, context: dict[str, Any]) -> bool:
     body = source.removeprefix("return ")
     script = {"source": f"def ctx = params.ctx; return {body};", "params": {"ctx": context}}
     return bool(cluster.request("POST", "/_scripts/painless/_execute", {"script": script})["result"] == "true")
-
-
-class Product:
-    """An engine with alerting, or a Kibana, that keeps in words of its own what it is given."""
-
-    def __init__(self, root: dict[str, Any], *, alerting: bool = True) -> None:
-        self.root = root
-        self.alerting = alerting
-        self.kept: dict[str, dict[str, Any]] = {}
-
-    def __call__(self, method: str, target: str, body: bytes) -> Answer:
-        sent = json.loads(body) if body else None
-        if target == "/":
-            return 200, self.root
-        if not self.alerting:
-            return 400, {"error": f"no handler found for uri [{target}] and method [{method}]"}
-        if target.endswith("/_search"):
-            wanted = sent["query"]["term"]["monitor.name.keyword"]
-            hits = [
-                {"_id": key, "_source": {"monitor": one}} for key, one in self.kept.items() if one["name"] == wanted
-            ]
-            return 200, {"hits": {"hits": hits}}
-        name = target.rpartition("/")[2]
-        if method == "GET":
-            if name not in self.kept:
-                return 404, {"found": False}
-            return 200, {"watch": self.kept[name]} if "_watcher" in target else self.kept[name]
-        if method == "DELETE":
-            return (200, {}) if self.kept.pop(name, None) else (404, {})
-        if name == "monitors":
-            name = f"made{len(self.kept)}"
-        self.kept[name] = {**self.kept.get(name, {}), **sent, "last_update_time": 1}
-        return 200, {"_id": name}
 
 
 @pytest.mark.parametrize(

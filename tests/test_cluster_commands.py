@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clusters import ROOTS, server
+from products import Dashboards, Fronted, Product
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from allocfail.cluster.engine import Engine
+    from clusters import Answer
 
 pytest_plugins = ["cluster_fixtures"]
 
@@ -135,3 +137,60 @@ def test_bad_usage(arguments: list[str], told: str) -> None:
     assert code == 2
     assert told in stderr
     assert "Traceback" not in stderr
+
+
+def test_alerts_are_installed_only_when_asked_for(cluster: Engine) -> None:
+    alerting, pages, told = Product(ROOTS[cluster.product]), Dashboards(), Product(ROOTS[cluster.product])
+
+    def page(method: str, target: str, body: bytes) -> Answer:
+        return (told if "/api/alerting/" in target else pages)(method, target, body)
+
+    with server(Fronted(cluster.where.url, alerting)) as url, server(page) as kibana:
+        assert run("install", "--url", url)[0] == 0
+        assert alerting.kept == {}
+        code, rows, said = run("install", "--url", url, "--alerts")
+        assert (code, len(alerting.kept)) == (0, 3), said
+        kind = {"opensearch": "monitor", "elasticsearch": "watch"}[cluster.product]
+        made = [row["action"] for row in rows if row["kind"] == kind]
+        assert made == ["created"] * 3
+        code, rows, said = run("install", "--url", url, "--alerts", "--dashboards-url", kibana)
+        assert code == 0, said
+        assert f"the dashboard is at {kibana}/app/dashboards#/view/allocfail-failures" in said
+        assert "dashboard/allocfail-failures" in pages.kept
+        made = [row["action"] for row in rows if row["kind"] in {"rule", "monitor"}]
+        if cluster.product == "opensearch":
+            assert (made, told.kept) == (["unchanged"] * 3, {})
+        else:
+            assert (made, len(told.kept)) == (["created"] * 3, 3)
+        code, rows, said = run("install", "--url", url, "--alerts", "--dashboards-url", kibana)
+        assert (code, {row["action"] for row in rows}) == (0, {"unchanged"}), said
+
+
+def test_what_has_no_alerting_is_one_line(cluster: Engine) -> None:
+    code, rows, said = run("install", "--url", cluster.where.url, "--alerts")
+    assert code == 1
+    assert {row["action"] for row in rows} == {"created"}, "everything else is there"
+    [line] = [line for line in said.splitlines() if line.startswith("allocfail:")]
+    assert "no handler found" in line
+    assert run("status", "--url", cluster.where.url)[0] == 0
+
+
+def test_published_articles_are_read_in_the_pages(cluster: Engine) -> None:
+    url, there = cluster.where.url, Dashboards()
+    with server(there) as pages:
+        code, rows, said = run("kb", "publish", "--url", url, "--dashboards-url", f"{pages}/s/ops")
+        assert code == 0, said
+        assert words(rows)["saved object index-pattern/allocfail-kb"] == "created"
+        assert set(there.kept) == {"index-pattern/allocfail-kb", "search/allocfail-articles"}
+        assert run("kb", "publish", "--url", url, "--dashboards-url", f"{pages}/s/ops")[1:] != ([], "")
+        assert len(there.imports) == 1, "nothing is sent again"
+
+        assert run("install", "--url", url, "--dashboards-url", pages, "--space", "ops")[0] == 0
+        view = json.loads(there.kept["index-pattern/allocfail-events"]["attributes"]["fieldFormatMap"])
+        assert f"{pages}/s/ops/app/discover#/doc/allocfail-kb/" in json.dumps(view["rule.id"])
+        # Where links lead now, everything that is there has to know.
+        assert run("kb", "publish", "--url", url, "--dashboards-url", f"{pages}/s/ops/")[0] == 0
+    code, rows, said = run("kb", "publish", "--url", url, "--dashboards-url", "http://127.0.0.1:1/kibana")
+    assert code == 0
+    assert "saved object" not in {row["kind"] for row in rows}
+    assert said.count("links open there once `allocfail install --dashboards-url` has brought the data view") == 1

@@ -12,7 +12,8 @@ from allocfail.cluster.connection import connection
 from allocfail.cluster.dashboards import Place
 from allocfail.cluster.errors import EngineError, UnreachableError
 from allocfail.errors import InputError
-from clusters import Answer, actions, server
+from clusters import actions, server
+from products import Dashboards
 
 if TYPE_CHECKING:
     from allocfail.cluster.steps import Change
@@ -41,45 +42,6 @@ PANEL = {
     "references": [],
 }
 WANTED = [VIEW, FIND, PANEL]
-
-
-class Dashboards:
-    """Keeps saved objects in memory, with a version that every write changes."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, dict[str, Any]] = {}
-        self.imports: list[list[str]] = []
-        self.writes = 0
-
-    def __call__(self, method: str, target: str, body: bytes) -> Answer:
-        place = target.partition("?")[0].removeprefix("/s/ops/api/saved_objects/")
-        if place == "_import":
-            assert target.endswith("?overwrite=true")
-            return self._import([json.loads(line) for line in body.splitlines() if line.startswith(b'{"')])
-        if place == "_bulk_get":
-            asked = [f"{one['type']}/{one['id']}" for one in json.loads(body)]
-            missing: dict[str, Any] = {"error": {"statusCode": 404, "error": "Not Found"}}
-            return 200, {"saved_objects": [self.kept.get(name, {**missing, "type": name, "id": ""}) for name in asked]}
-        assert method == "DELETE"
-        return (200, {}) if self.kept.pop(place, None) else (404, {"statusCode": 404})
-
-    def _import(self, lines: list[dict[str, Any]]) -> Answer:
-        self.imports.append([f"{one['type']}/{one['id']}" for one in lines])
-        known = {*self.imports[-1], *self.kept}
-        lost = [
-            {"type": one["type"], "id": one["id"], "error": {"type": "missing_references"}}
-            for one in lines
-            if not {f"{reference['type']}/{reference['id']}" for reference in one["references"]} <= known
-        ]
-        if lost:
-            return 200, {"success": False, "errors": lost}
-        for one in lines:
-            self.save(f"{one['type']}/{one['id']}", one, migrated="8.0.0")
-        return 200, {"success": True, "successCount": len(lines)}
-
-    def save(self, name: str, item: dict[str, Any], **attributes: Any) -> None:
-        self.writes += 1
-        self.kept[name] = {**item, "attributes": {**item["attributes"], **attributes}, "version": f"W{self.writes}"}
 
 
 class Memory:

@@ -213,19 +213,22 @@ def test_where_links_lead_is_remembered(cluster: Engine) -> None:
 
 def test_articles_can_be_published_before_and_after_install(cluster: Engine) -> None:
     address = discover_url("https://kibana.example.org/s/ops/")
-    assert address == "https://kibana.example.org/s/ops/app/discover#/doc/allocfail-kb/allocfail-kb?id={id}"
+    assert address == "https://kibana.example.org/s/ops/app/discover#/doc/allocfail-kb/allocfail-kb?id={section}"
     wanted = wanted_content(cluster.product, address)
     made = actions(publish(cluster, wanted))
     assert made["article zone-reclaim-mode"] == made["index allocfail-kb"] == "created"
     assert not any(name.startswith("pipeline") for name in made)
     assert done(publish(cluster, wanted)) == []
     article = cluster.request("GET", "/allocfail-kb/_doc/zone-reclaim-mode")["_source"]
-    assert article["url"] == address.replace("{id}", "zone-reclaim-mode")
+    assert article["url"] == address.replace("{section}", "zone-reclaim-mode")
+    assert "## " in article["whole"]
+    part = cluster.request("GET", "/allocfail-kb/_doc/zone-reclaim-mode.cannot-act")["_source"]
+    assert part["url"] == address.replace("{section}", "zone-reclaim-mode.cannot-act")
 
     list(install(cluster, wanted_content(cluster.product, kb_address(cluster))))
     cluster.request("PUT", "/app-own", {"settings": {"index.default_pipeline": "allocfail"}})
     line = {"message": "swapper: page allocation failure. order:1, mode:0x20"}
-    assert put(cluster, "app-own", line)["rule"]["reference"] == address.replace("{id}", "zone-reclaim-mode")
+    assert put(cluster, "app-own", line)["rule"]["reference"] == part["url"]
     moved = wanted_content(cluster.product, "https://kb.example.org/")
     assert actions(publish(cluster, moved))["pipeline allocfail-event"] == "updated"
     reference = put(cluster, "app-own", line)["rule"]["reference"]

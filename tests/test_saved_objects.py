@@ -215,7 +215,7 @@ def test_links_are_what_pages_make_links_of(board: panels.Board) -> None:
     ("kb_url", "link"),
     [
         ("https://kb.example.org/kernel", "https://kb.example.org/kernel/{{value}}.html"),
-        ("https://kibana/app/discover#/doc/allocfail-kb/allocfail-kb?id={id}", "allocfail-kb?id={{value}}"),
+        ("https://kibana/app/discover#/doc/allocfail-kb/allocfail-kb?id={section}", "allocfail-kb?id={{value}}"),
     ],
 )
 def test_articles_are_linked_where_they_are_served(product: str, kb_url: str, link: str) -> None:
@@ -260,7 +260,7 @@ def test_every_field_is_listed_searchable_and_filled(board: panels.Board) -> Non
             assert panels.fields(item) <= set(board.described(item))
             continue
         described = board.described(item)
-        mine = panels.fields(item) | kuery.fields(board.tree(item))
+        mine = panels.fields(item) | {name for tree in board.trees(item) for name in kuery.fields(tree)}
         assert mine <= set(described), item["id"]
         assert all(described[name]["searchable"] for name in mine)
         used |= mine
@@ -382,7 +382,7 @@ def test_former_columns_are_none_of_todays() -> None:
 
 
 def test_drift_finds_what_was_not_understood(board: panels.Board) -> None:
-    tree = board.tree(board.objects["search", "allocfail-drift"])
+    [tree] = board.trees(board.objects["search", "allocfail-drift"])
     found = [event for event in sample_events.documents() if kuery.holds(tree, event)]
     why = {
         ("words" if not kuery.values(event, "allocfail.kind") else None)

@@ -23,14 +23,15 @@ def given_url(given: str | None = None) -> str | None:
 def base_url(given: str | None = None) -> str:
     """Return where the articles are: ``given``, else the environment's :data:`URL_VARIABLE`, else the default.
 
-    It is an address below which the built pages are served, and then ends with ``/``; or one with ``{id}`` where an
-    article's id belongs, for articles that are served in another way. Raises :class:`InputError` for what is no http
-    or https URL, or carries a query without ``{id}``.
+    It is an address below which the built pages are served, and then ends with ``/``; or, for articles that are served
+    in another way, one with ``{id}`` where an article's id belongs or ``{section}`` where that and a section's anchor
+    do (see :func:`allocfail.decoder.links.article_url`). Raises :class:`InputError` for what is no http or https URL,
+    or carries a query without either.
     """
     from urllib.parse import urlsplit  # noqa: PLC0415 - the default needs no parsing
 
     url = given_url(given) or DEFAULT_URL
-    templated = "{id}" in url
+    templated = "{id}" in url or "{section}" in url
     try:
         parts = urlsplit(url)
         good = parts.scheme in {"http", "https"} and bool(parts.hostname) and "{" not in parts.netloc

@@ -362,6 +362,42 @@ def document(item: Article, base: str) -> dict[str, Any]:
     }
 
 
+def documents(item: Article, base: str) -> list[dict[str, Any]]:
+    """Return an article as the index of the articles holds it: a document for it, and one for each of its sections.
+
+    The article's own says what it is about, begins with its answer, and keeps the whole text.
+    """
+    found = sections(item.body)
+    first = next((number for number, part in enumerate(found) if part.level == 2), 0)
+    always = {"article": item.id, "lang": item.lang, "title": item.title, "priority": item.priority}
+    made: list[dict[str, Any]] = [
+        {
+            **always,
+            "id": item.id,
+            "summary": item.summary,
+            "keywords": list(item.keywords),
+            "url": article_url(base, item.id),
+            "body": "\n\n".join(part.text for part in found[: first + 1] if part.text),
+            "whole": plain(item.body),
+        }
+    ]
+    for part in found:
+        if part.anchor:
+            made.append(
+                {
+                    **always,
+                    "id": f"{item.id}.{part.anchor}",
+                    "anchor": part.anchor,
+                    "heading": part.title,
+                    "url": article_url(base, item.id, part.anchor),
+                    "body": part.text,
+                }
+            )
+        elif part.level:
+            made[-1]["body"] = f"{made[-1]['body']}\n\n{'#' * part.level} {part.title}\n\n{part.text}".strip()
+    return made
+
+
 def plain(body: str) -> str:
     """Return an article's Markdown without heading anchors, which only renderers of HTML understand."""
     lines = []

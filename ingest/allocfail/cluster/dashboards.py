@@ -39,6 +39,7 @@ __all__ = [
     "is_there",
     "patterns",
     "place",
+    "publish_view",
     "remove_objects",
 ]
 
@@ -126,6 +127,23 @@ def install_objects(
     yield from import_objects(there, wanted, engine, found=found, dry_run=dry_run)
 
 
+def publish_view(engine: Engine, there: Place, kb_url: str | None = None, *, dry_run: bool = False) -> Iterator[Change]:
+    """Import what articles are read through: their data view and search, or everything where that is there already.
+
+    What is there has addresses of articles in it, and is to lead where ``kb_url`` says.
+    """
+    if is_there(there):
+        yield from install_objects(engine, there, kb_url=kb_url, dry_run=dry_run)
+        return
+    wanted = [
+        item
+        for item in saved_objects.build(engine.product, kb_url=kb_url, patterns=events_patterns(engine, None, ()))
+        if item["id"] == saved_objects.ARTICLES
+        or {reference["id"] for reference in item["references"]} == {saved_objects.ARTICLES}
+    ]
+    yield from import_objects(there, wanted, engine, dry_run=dry_run)
+
+
 def import_objects(
     there: Place,
     wanted: Sequence[Mapping[str, Any]],
@@ -158,8 +176,8 @@ def import_objects(
             name: {"digest": digest_of(item), "version": now.get(name) or before.get(name, "")}
             for name, item in ((name_of(item), item) for item in wanted)
         }
-        if imported != known:
-            _write_imported(engine, there.key, imported)
+        if not imported.items() <= known.items():
+            _write_imported(engine, there.key, {**known, **imported})
     yield from changes
 
 

@@ -8,11 +8,12 @@ from allocfail.cluster import templates as templates_
 from allocfail.cluster.client import Engine, path
 from allocfail.cluster.managed import ENTRY, inner_first, put_step, read_pipelines, with_digest
 from allocfail.cluster.record import read_record, record_step
+from allocfail.cluster.saved_objects import ARTICLES
 from allocfail.cluster.steps import Change, Request, Step, carry_out, diff
 from allocfail.errors import AllocfailError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from allocfail.cluster.wanted import Wanted
 
@@ -20,16 +21,16 @@ __all__ = ["article_steps", "discover_url", "publish"]
 
 #: What the engines answer where an index is made that somebody else has just made.
 _THERE = "resource_already_exists_exception"
-#: Id of the data view of the articles (``saved_searches``).
-_DATA_VIEW = "allocfail-kb"
+#: Documents of one answer, at most; the setting index.max_result_window has that value unless told.
+_MOST = 10_000
 
 
 def discover_url(dashboards_url: str, index: str = "allocfail-kb") -> str:
-    """Return the address, with ``{id}`` in it, of an article's document in Discover of either product.
+    """Return the address, with ``{section}`` in it, of a section's document in Discover of either product.
 
     ``dashboards_url`` is where people open Kibana or OpenSearch Dashboards, a space or base path included.
     """
-    return f"{dashboards_url.rstrip('/')}/app/discover#/doc/{_DATA_VIEW}/{index}?id={{id}}"
+    return f"{dashboards_url.rstrip('/')}/app/discover#/doc/{ARTICLES}/{index}?id={{section}}"
 
 
 def publish(engine: Engine, wanted: Wanted, *, dry_run: bool = False) -> Iterator[Change]:
@@ -49,7 +50,7 @@ def publish(engine: Engine, wanted: Wanted, *, dry_run: bool = False) -> Iterato
 
 
 def article_steps(engine: Engine, made: templates_.Templates, articles: Sequence[Mapping[str, Any]]) -> list[Step]:
-    """Return the steps that bring the index of articles up to date, a document each."""
+    """Return the steps that bring the index of articles up to date, a document each section."""
     name = made.kb_index
     answer = engine.request("GET", path(name), missing_ok=True)
     there = next(iter(answer.values()), None) if answer else None
@@ -69,21 +70,35 @@ def article_steps(engine: Engine, made: templates_.Templates, articles: Sequence
             difference = diff(name, there["mappings"], made.kb_body["mappings"])
             anew = (Request("DELETE", path(name)), Request("PUT", path(name), made.kb_body))
             steps = [Step(Change("index", name, "updated", diff=difference), anew, already=_THERE)]
-    steps += [_article_step(name, article, have.pop(str(article["id"]), None)) for article in articles]
-    steps += [Step(Change("article", gone, "removed"), (Request("DELETE", path(name, "_doc", gone)),)) for gone in have]
-    return steps
+    return [*steps, *_article_steps(name, _by_article(articles), _by_article(have.values()))]
 
 
-def _article_step(index: str, article: Mapping[str, Any], before: Any) -> Step:
-    name = str(article["id"])
-    if before == article:
-        return Step(Change("article", name, "unchanged"))
-    action = "created" if before is None else "updated"
-    request = Request("PUT", f"{path(index, '_doc', name)}?refresh=true", dict(article))
-    return Step(Change("article", name, action, "", diff(name, before, article)), (request,))
+def _by_article(documents: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Return the documents of each article by their ids."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for document in documents:
+        found.setdefault(str(document["article"]), {})[str(document["id"])] = document
+    return found
+
+
+def _article_steps(
+    index: str, wanted: dict[str, dict[str, Mapping[str, Any]]], have: dict[str, dict[str, Mapping[str, Any]]]
+) -> Iterator[Step]:
+    """Yield a step for each article, which writes the sections that differ and deletes those that are gone."""
+    for article in [*wanted, *(gone for gone in have if gone not in wanted)]:
+        after, before = wanted.get(article, {}), have.get(article, {})
+        actions: list[Mapping[str, Any]] = [
+            {"_op_type": "index", "_index": index, "_id": name, "_source": document}
+            for name, document in after.items()
+            if before.get(name) != document
+        ]
+        actions += [{"_op_type": "delete", "_index": index, "_id": name} for name in before if name not in after]
+        action = "unchanged" if not actions else "removed" if not after else "updated" if before else "created"
+        change = Change("article", article, action, "", diff(article, before or None, after or None) if actions else "")
+        yield Step(change, (Request("POST", path(index, "_refresh")),) if actions else (), tuple(actions))
 
 
 def _stored(engine: Engine, name: str) -> dict[str, Any]:
     engine.request("POST", path(name, "_refresh"))
-    answer = engine.request("POST", f"{path(name, '_search')}?size=1000", {"query": {"match_all": {}}})
+    answer = engine.request("POST", f"{path(name, '_search')}?size={_MOST}", {"query": {"match_all": {}}})
     return {hit["_id"]: hit["_source"] for hit in answer["hits"]["hits"]}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
+    "ARTICLES",
     "DIALECTS",
     "OVERVIEW",
     "Dialect",
@@ -37,6 +38,8 @@ __all__ = [
 _FOLDER = "saved_searches"
 #: Id of the dashboard that a person opens first.
 OVERVIEW = "allocfail-failures"
+#: The data view of the articles.
+ARTICLES = "allocfail-kb"
 #: Id of the data view of events.
 _EVENTS = "allocfail-events"
 #: The name by which a search's body refers to its data view; both products look for this one.

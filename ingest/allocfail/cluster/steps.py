@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from allocfail.cluster.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from allocfail.cluster.client import Engine
 
@@ -43,6 +43,8 @@ class Step:
 
     change: Change
     requests: tuple[Request, ...] = ()
+    documents: tuple[Mapping[str, Any], ...] = ()
+    """Documents to write and to delete, as bulk helpers take them; sent in front of the requests."""
     look: Callable[[Engine], str] | None = None
     """Looks, right before the requests, whether they may be sent; returns why not, and the object is then left."""
     refusable: bool = False
@@ -63,6 +65,10 @@ def carry_out(engine: Engine, steps: Iterable[Step], *, dry_run: bool) -> Iterat
 def _do(engine: Engine, step: Step) -> Change:
     if step.look is not None and (reason := step.look(engine)):
         return step.change._replace(action="left", note=reason, diff="")
+    if step.documents:
+        for result in engine.bulk(step.documents):
+            if not 200 <= result.status < 300 and result.status != 404:
+                raise EngineError(f"{step.change.kind} {step.change.id}: {result.reason}", status=result.status)
     for request in step.requests:
         try:
             engine.request(request.method, request.path, request.body, missing_ok=request.method == "DELETE")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from allocfail.cluster.client import Engine
 
 __all__ = [
+    "ANALYSIS",
     "MANAGED_BY",
     "Templates",
     "build",
@@ -35,6 +36,8 @@ __all__ = [
 
 #: ``_meta.managed_by`` of everything that install makes.
 MANAGED_BY = "allocfail"
+#: Stands among missing mapping types for the parts that the articles' analyzer is made of.
+ANALYSIS = "analysis-common"
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,10 @@ def _mapping(
 
     for name, short in source["fields"].items():
         entry = types[short]
-        lacking = any(f'"type": "{kind}"' in json.dumps(entry.get("prefer")) for kind in missing)
+        prefer = json.dumps(entry.get("prefer"))
+        lacking = any(f'"type": "{kind}"' in prefer for kind in missing) or (
+            ANALYSIS in missing and '"analyzer": ' in prefer
+        )
         place(name, entry["fallback" if lacking else "prefer"] if "prefer" in entry else entry)
         if twins and short == "long":
             place(f"{name}_text", types["keyword"])
@@ -162,6 +168,8 @@ def build(missing: Collection[str] = (), *, index: str | None = None, stream: st
     kb = _read("kb.yml")
     mappings = {"dynamic": kb["dynamic"], "properties": _mapping(kb, types, missing, twins=False)}
     settings = _settings(kb["settings"])
+    if ANALYSIS not in missing:
+        settings["index"]["analysis"] = kb["analysis"]
     meta = {
         "managed_by": MANAGED_BY,
         "description": kb["description"],
@@ -179,7 +187,7 @@ def _settings(flat: Mapping[str, Any]) -> dict[str, Any]:
         at = nested
         for parent in parents:
             at = at.setdefault(parent, {})
-        at[leaf] = str(value).lower() if isinstance(value, bool) else str(value)
+        at[leaf] = value if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else str(value)
     return nested
 
 
@@ -196,23 +204,32 @@ def probes() -> list[dict[str, Any]]:
 
 
 def missing_types(engine: Engine) -> frozenset[str]:
-    """Return the mapping types, of those for which there is a fallback, that the server does not have.
+    """Return what the server lacks and there is a fallback for: mapping types, and :data:`ANALYSIS`.
 
-    OpenSearch has them, but its Dashboards do not know them.
+    OpenSearch has the types, but its Dashboards do not know them.
     """
+    kinds = mapping_types()
     if engine.product == "opensearch":
-        return mapping_types()
-    missing = set()
-    for kind in mapping_types():
-        body = {
-            "index_patterns": ["allocfail-type-probe"],
-            "priority": 2147483647,  # above everybody's, so that no other template is mixed in
-            "template": {"mappings": {"properties": {"probe": {"type": kind}}}},
-        }
-        try:
-            engine.request("POST", "/_index_template/_simulate", body)
-        except EngineError as error:
-            if error.status != 400:
-                raise
-            missing.add(kind)
+        missing = set(kinds)
+    else:
+        missing = {kind for kind in kinds if not _takes(engine, {"type": kind})}
+    kb = _read("kb.yml")
+    if not _takes(engine, _read("types.yml")["prose"]["prefer"], {"index": {"analysis": kb["analysis"]}}):
+        missing.add(ANALYSIS)
     return frozenset(missing)
+
+
+def _takes(engine: Engine, mapping: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> bool:
+    """Say whether an index could have a field with this mapping."""
+    body = {
+        "index_patterns": ["allocfail-type-probe"],
+        "priority": 2147483647,  # above everybody's, so that no other template is mixed in
+        "template": {"settings": settings or {}, "mappings": {"properties": {"probe": mapping}}},
+    }
+    try:
+        engine.request("POST", "/_index_template/_simulate", body)
+    except EngineError as error:
+        if error.status != 400:
+            raise
+        return False
+    return True

@@ -51,7 +51,7 @@ def wanted_content(product: str, kb_url: str | None = None, only: tuple[str, ...
     made.append({name: value for name, value in elsewhere.items() if name != "host"})
     return Wanted(
         pipelines.build(product, kb_url=base, only=only),
-        [kb.document(article, base) for article in kb.load()],
+        [document for article in kb.load() for document in kb.documents(article, base)],
         probes,
         [event for event in made if event is not None],
         kb_url,

@@ -97,7 +97,7 @@ def kb_url_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--kb-url",
         metavar="URL",
-        help="Where the articles are: below it as pages, or with {id} in it [env: ALLOCFAIL_KB_URL].",
+        help="Where the articles are: below it as pages, or with {id} or {section} in it [env: ALLOCFAIL_KB_URL].",
     )(command)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,13 +25,15 @@ from allocfail.errors import InputError, NotFoundError
 from allocfail.terminal import say_if_waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.console import JustifyMethod
     from rich.markdown import Markdown, MarkdownElement
     from rich.text import Text
 
+    from allocfail.cluster.client import Engine
     from allocfail.cluster.connection import Connection
+    from allocfail.cluster.steps import Change
 
 __all__ = ["command"]
 
@@ -296,7 +299,7 @@ def publish(
     """Put the articles into a cluster, and say where links in events lead.
 
     The articles become documents of the index allocfail-kb, which Discover shows and searches. With --dashboards-url
-    every link in an event leads to the article's document there; the data view comes with install --dashboards-url.
+    every link in an event leads to the article's document there, and what it is shown through is imported there.
     With --kb-url links lead to pages that are served elsewhere. The cluster remembers it, and what is installed
     there is changed accordingly.
 
@@ -313,10 +316,31 @@ def publish(
         kb_url = discover_url(dashboards_url)
     with open_engine(where) as engine:
         wanted = content_for(engine, kb_url)
-        print_changes(publish(engine, wanted, dry_run=dry_run), output, dry_run=dry_run, quiet=True)
+        changes = publish(engine, wanted, dry_run=dry_run)
+        if dashboards_url is not None:
+            changes = chain(changes, _imported(engine, where, dashboards_url, wanted.kb_url, dry_run=dry_run))
+        print_changes(changes, output, dry_run=dry_run, quiet=True)
     if wanted.kb_url is None:
         click.echo(
             f"allocfail: links in events still lead to {kb.DEFAULT_URL}: give --dashboards-url or --kb-url", err=True
+        )
+
+
+def _imported(
+    engine: Engine, where: Connection, dashboards_url: str, kb_url: str | None, *, dry_run: bool
+) -> Iterator[Change]:
+    """Bring the data view; say so where that cannot be done from here, since the address is that of a person."""
+    from allocfail.cluster.connection import with_url
+    from allocfail.cluster.dashboards import place, publish_view
+    from allocfail.cluster.errors import EngineError
+
+    there = place(with_url(where, dashboards_url), engine.product)
+    try:
+        yield from publish_view(engine, there, kb_url, dry_run=dry_run)
+    except EngineError as error:
+        click.echo(
+            f"allocfail: {error}; links open there once `allocfail install --dashboards-url` has brought the data view",
+            err=True,
         )
 
 
