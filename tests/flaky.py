@@ -27,7 +27,8 @@ class Flaky:
             ]
             return 200, {"docs": found}
         if target.startswith("/x/_mapping"):
-            return 200, {"x": {"mappings": {"allocfail.kind": {}}}}
+            types = {"allocfail.kind": "keyword", "allocfail.order": "long", "allocfail.fingerprint.id": "keyword"}
+            return 200, {"x": {"mappings": {name: {"mapping": {name: {"type": kind}}} for name, kind in types.items()}}}
         if not target.startswith("/_bulk"):
             return 200, {"indices": [{"name": "x"}], "aliases": [], "data_streams": []}
         self.requests += 1

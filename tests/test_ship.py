@@ -136,6 +136,14 @@ def test_no_index_with_guessed_types(cluster: Engine) -> None:
     assert cluster.request("GET", "/allocfail-events", missing_ok=True) is None
 
 
+def test_no_index_that_only_has_a_field_of_ours(cluster: Engine) -> None:
+    cluster.request("PUT", "/app-guessed", {})
+    cluster.request("POST", "/app-guessed/_doc?refresh=true", {"allocfail": {"kind": "x", "order": 1}})
+    with pytest.raises(AllocfailError, match="app-guessed has no mapping for the fields of an event"):
+        ship(cluster, [event()], "app-guessed")
+    assert count(cluster, "app-guessed") == 1
+
+
 def test_data_stream_takes_each_event_once_across_its_indices(
     cluster: Engine,
     stream: str,
@@ -143,7 +151,9 @@ def test_data_stream_takes_each_event_once_across_its_indices(
     events = [event(number) for number in range(5)]
     with pytest.raises(AllocfailError, match="no mapping for the fields of an event"):
         ship(cluster, events[:3], stream)
-    mapping = {"properties": {"allocfail": {"properties": {"kind": {"type": "keyword"}}}}}
+    keyword = {"type": "keyword"}
+    own = {"kind": keyword, "order": {"type": "long"}, "fingerprint": {"properties": {"id": keyword}}}
+    mapping = {"properties": {"allocfail": {"properties": own}}}
     cluster.request("PUT", path(stream, "_mapping"), mapping)
     template = cluster.request("GET", path("_index_template", stream))["index_templates"][0]["index_template"]
     template["template"]["mappings"] = mapping
@@ -235,6 +245,36 @@ def test_who_may_not_write_is_told_once(product: str) -> None:
         pytest.raises(EngineError, match="not allowed to write to x"),
     ):
         ship(cluster, [event(1), event(2)], "x")
+
+
+@pytest.mark.parametrize("product", ROOTS)
+def test_who_may_not_read_ships_all_the_same(product: str) -> None:
+    """OpenSearch's security plugin refuses each document of a multi-get with a good status."""
+    flaky = Flaky(product)
+    refused = {"error": {"type": "security_exception", "reason": "no permissions for [indices:data/read/mget[shard]]"}}
+
+    def answer(method: str, target: str, body: bytes) -> tuple[int, Any]:
+        if target.startswith("/x/_mget"):
+            return 200, {"docs": [{"_index": "x", "_id": one, **refused} for one in json.loads(body)["ids"]]}
+        return flaky(method, target, body)
+
+    with server(answer) as url, connect(connection(url)) as cluster:
+        assert ship(cluster, [event(1), event(2)], "x")["indexed"] == 2
+        again = ship(cluster, [event(1), event(2), event(3)], "x")
+    assert again == {"indexed": 1, "completed": 0, "already": 2, "rejected": []}
+    assert flaky.requests == 2
+
+
+@pytest.mark.parametrize("product", ROOTS)
+def test_what_is_said_to_be_there_and_is_not_found_ends(product: str) -> None:
+    pauses: list[float] = []
+    flaky = Flaky(product, *[409] * 50)
+    with server(flaky) as url, connect(connection(url)) as cluster:
+        patience = Patience(retries=3, pause=1.0, longest_pause=2.0, sleep=pauses.append)
+        shipper = Shipper(cluster, "x", patience=patience)
+        with pytest.raises(EngineError, match="said to be there, and not found; 1 events are not indexed"):
+            shipper.send([item(event(1))])
+    assert (pauses, flaky.requests) == ([1.0, 2.0, 2.0], 4)
 
 
 def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

@@ -17,7 +17,7 @@ from allocfail.cluster.retry import Patience, answer, bulk, is_passing, passes
 from allocfail.errors import AllocfailError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from allocfail.cluster.engine import Engine
 
@@ -29,6 +29,8 @@ _CHUNK_BYTES = 5_000_000
 #: Events of one name and time that are told apart by their lines; above this they are taken for the same.
 _MOST_NUMBERS = 1_000
 
+#: Fields by which an index is known to have our mapping: what an engine guesses is text, or lacks one.
+_OURS = {"allocfail.kind": "keyword", "allocfail.order": "long", "allocfail.fingerprint.id": "keyword"}
 #: Error types that concern the whole index: asking again for every document would say the same.
 _WHOLE = {
     "index_closed_exception": "the index is closed: open it, and run the command again",
@@ -77,6 +79,15 @@ class _There:
     seq_no: int
     primary_term: int
     words: list[str]
+
+
+def _types(mappings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the types of the fields that an answer about the mapping of fields names."""
+    return {
+        name: str(leaf.get("type"))
+        for name, field in mappings.items()
+        for leaf in (field.get("mapping") or {}).values()
+    }
 
 
 class Shipper:
@@ -130,12 +141,12 @@ class Shipper:
 
     def _need_mapping(self) -> None:
         try:
-            found = answer(self._engine, "GET", path(self.target, "_mapping", "field", "allocfail.kind"))
+            found = answer(self._engine, "GET", path(self.target, "_mapping", "field", ",".join(_OURS)))
         except EngineError as error:
             if error.status == 403:  # whoever may only write cannot ask; whoever installed could
                 return
             raise
-        if any(not index.get("mappings") for index in found.values()):
+        if any(_types(index.get("mappings") or {}) != _OURS for index in found.values()):
             raise AllocfailError(
                 f"{self.target} has no mapping for the fields of an event: run `allocfail install` for it first "
                 "(with --index-name or --data-stream for a new one, with --index for one of yours)"
@@ -218,8 +229,7 @@ class Shipper:
                     raise
                 again, reason = items, str(error)
             else:
-                again, conflicts, reason = self._sort(items, results)
-                again += self._compare(conflicts)
+                again, reason = self._left(items, results)
             if reason:
                 attempt += 1
                 if not self._patience.wait(attempt, reason):
@@ -230,6 +240,13 @@ class Shipper:
 
     def _create(self, item: Item) -> dict[str, Any]:
         return {"_op_type": "create", "_index": self.target, "_id": item.id, "_source": item.document}
+
+    def _left(self, items: list[Item], results: Sequence[BulkResult]) -> tuple[list[Item], str]:
+        """Settle what is settled; return what to send again, and why it has to be waited."""
+        again, conflicts, reason = self._sort(items, results)
+        if gone := self._compare(conflicts):
+            reason = reason or f"{self._engine.where.url}: {self.target}: said to be there, and not found"
+        return [*again, *gone], reason
 
     def _sort(self, items: list[Item], results: Sequence[BulkResult]) -> tuple[list[Item], list[Item], str]:
         """Count what is settled; return what to send again, what was there already, and why it has to be waited."""
@@ -305,6 +322,15 @@ class Shipper:
         docs = answer(self._engine, "POST", target, {"ids": ids}).get("docs")
         if not isinstance(docs, list):
             raise EngineError(f"{self._engine.where.url}: POST /_mget: not the answer that was expected", status=502)
+        for doc in docs:
+            # OpenSearch's security plugin refuses each document, not the request.
+            if error := doc.get("error"):
+                told = error if isinstance(error, dict) else {}
+                reason, kind = str(told.get("reason", "no reason given")), str(told.get("type", ""))
+                if kind == "index_not_found_exception":
+                    continue
+                status = 403 if kind == "security_exception" else 502
+                raise EngineError(f"{self._engine.where.url}: POST /_mget: {reason}", status=status, kind=kind)
         return [doc for doc in docs if doc.get("found")]
 
     def _search_ids(self, ids: list[str]) -> list[dict[str, Any]]:
