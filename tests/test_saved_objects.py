@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 import kuery
 import panels
@@ -224,6 +225,12 @@ def test_articles_are_linked_where_they_are_served(product: str, kb_url: str, li
     text = saved_objects.to_ndjson(list(board.objects.values()))
     assert "127.0.0.1" not in text
     assert not re.search("@[a-z_]+@", text)
+
+
+def test_every_cause_has_words(board: panels.Board) -> None:
+    rules = yaml.safe_load(content_path("kb/facts/verdict.yml").read_text(encoding="utf-8"))["cause"]
+    named = {entry["key"] for entry in dict(formats(board))["allocfail.verdict.cause"]["params"]["lookupEntries"]}
+    assert named == {rule["value"] for rule in rules} | {"unknown"}
 
 
 def test_words_for_every_code_in_the_sample(board: panels.Board) -> None:
