@@ -178,4 +178,4 @@ def _bucket(agg: Item, counts: set[str], described: dict[str, Item]) -> Item:
     made = {"field": params["field"], "order": {order: params["order"]}, "size": params["size"]}
     if params["missingBucket"]:
         made["missing"] = MISSING
-    return {"terms": made}
+    return {"terms": made | json.loads(params["json"])}

@@ -6,10 +6,14 @@ import json
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import corpora
 from allocfail.content import content_path
 from allocfail.logs.events import Options, decode_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CASES = Path(__file__).parent / "cases"
 #: Nobody decoded these: words of a failure without one, and a document on which the pipeline failed.
@@ -56,9 +60,17 @@ def _decoded() -> str:
     return json.dumps(documents)
 
 
-def documents() -> list[dict[str, Any]]:
-    """Return documents, one every seven hours from now back: events, and some that are none."""
-    found: list[dict[str, Any]] = [*json.loads(_decoded()), *json.loads(json.dumps(_OTHERS))]
+def of_the_corpus() -> list[dict[str, Any]]:
+    """Return the events of the real dumps in the shared folder; none where it is absent."""
+    found = []
+    for row in [row for folder in corpora.FOLDERS for row in corpora.rows(folder)]:
+        found += [event.document for event in decode_bytes(row["path"].read_bytes(), Options(file=row["file"]))]
+    return found
+
+
+def documents(real: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Return documents from now back: real events, then the project's own, and some that are none."""
+    found: list[dict[str, Any]] = json.loads(json.dumps([*real, *json.loads(_decoded()), *_OTHERS]))
     # A slab report right behind the page failure beneath it, as the decoder names it.
     beneath = json.loads(json.dumps(found[-len(_OTHERS) - 1]))
     beneath["allocfail"]["follows"] = "af1:0000000000000000"
@@ -70,6 +82,7 @@ def documents() -> list[dict[str, Any]]:
             hosts = document.setdefault("related", {}).setdefault("hosts", [])
             hosts += [] if hosts else [name]
     start = datetime.now(UTC) - timedelta(hours=1)
+    between = min(timedelta(hours=7), timedelta(days=25) / len(found))  # the dashboards' range is 30 days
     for number, document in enumerate(found):
-        document["@timestamp"] = (start - timedelta(hours=7 * number)).isoformat(timespec="milliseconds")
+        document["@timestamp"] = (start - between * number).isoformat(timespec="milliseconds")
     return found

@@ -92,41 +92,54 @@ def test_another_version_has_another_mark() -> None:
 
 
 def events() -> list[dict[str, Any]]:
-    """Return events of four groups: as ever, new, jumped, and busy without a past that is long enough to be old."""
+    """Return events of five groups: as ever, new, moved here, jumped, busy with too short a past."""
     now = datetime.now(UTC)
     minutes = {
         "steady": [60 * 24 * day + 90 for day in range(20)] + [5],
         "new": [3, 50],
+        "moved": [7],
         "jumped": [*range(1, 13), *(60 * 24 * day + 90 for day in range(6))],
         "busy": [*range(1, 12), *(60 * hour + 61 for hour in range(160) for _ in range(3))],
     }
-    return [
-        {
-            "@timestamp": (now - timedelta(minutes=ago)).isoformat(),
-            "allocfail": {"kind": "page_allocation_failure", "fingerprint": {"id": name, "level": "header"}},
-        }
-        for name, all_ in minutes.items()
-        for ago in all_
-    ] + [
+    return [event(now, name, ago) for name, all_ in minutes.items() for ago in all_] + [
         {"@timestamp": now.isoformat(), "message": "swapper: page allocation failure in words nobody knows"},
         {"@timestamp": now.isoformat(), "message": "nothing of the kind"},
     ]
 
 
+def elsewhere() -> list[dict[str, Any]]:
+    """Return the past of two groups, behind more groups in its index than a shard hands in by itself."""
+    now = datetime.now(UTC)
+    return [
+        event(now, "steady", 60 * 24 * 9),
+        event(now, "moved", 60 * 24 * 9),
+        *(event(now, f"old-{number}", 60 * 24 * 8) for number in range(1600)),
+    ]
+
+
+def event(now: datetime, group: str, ago: int) -> dict[str, Any]:
+    """Return an event of a group, so many minutes before now."""
+    return {
+        "@timestamp": (now - timedelta(minutes=ago)).isoformat(),
+        "allocfail": {"kind": "page_allocation_failure", "fingerprint": {"id": group, "level": "header"}},
+    }
+
+
 def test_what_the_searches_find(engine: Server) -> None:
     """The searches themselves, on real engines, and the conditions on what those answer."""
-    name = "app-alerts"
+    name, other = "app-alerts", "app-alerts-elsewhere"
     with connect(connection(engine.url, timeout=120)) as cluster:
         properties: dict[str, Any] = {}
         for component in templates.build(templates.mapping_types()).components.values():
             properties |= component["template"]["mappings"]["properties"]
-        cluster.request("DELETE", path(name), missing_ok=True)
-        cluster.request("PUT", path(name), {"mappings": {"properties": properties}})
-        sent = [{"_op_type": "index", "_index": name, "_source": event} for event in events()]
-        assert {result.status for result in cluster.bulk(sent)} == {201}
-        cluster.request("POST", path(name, "_refresh"))
-        monitors = alerts.build("opensearch-monitors", [name, "zzz-*"])
-        watches = alerts.build("watches", [name, "zzz-*"])
+        for index, found_there in ((name, events()), (other, elsewhere())):
+            cluster.request("DELETE", path(index), missing_ok=True)
+            cluster.request("PUT", path(index), {"mappings": {"properties": properties}})
+            sent = [{"_op_type": "index", "_index": index, "_source": one} for one in found_there]
+            assert {result.status for result in cluster.bulk(sent)} == {201}
+            cluster.request("POST", path(index, "_refresh"))
+        monitors = alerts.build("opensearch-monitors", [name, other, "zzz-*"])
+        watches = alerts.build("watches", [name, other, "zzz-*"])
         found = {}
         for alert, monitor in monitors.items():
             target = f"{path(','.join(monitor['inputs'][0]['search']['indices']), '_search')}?ignore_unavailable=true"
@@ -139,6 +152,7 @@ def test_what_the_searches_find(engine: Server) -> None:
             condition = watches[alert]["condition"].get("script")
             assert condition is None or holds(cluster, condition["source"], {"payload": answer})
         cluster.request("DELETE", path(name))
+        cluster.request("DELETE", path(other))
     assert found == {"allocfail-new-group": {"new"}, "allocfail-rate": {"jumped"}, "allocfail-drift": 1}
 
 

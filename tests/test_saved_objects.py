@@ -67,6 +67,7 @@ AGGS: dict[str, tuple[set[str], set[str]]] = {
             "otherBucketLabel",
             "missingBucket",
             "missingBucketLabel",
+            "json",
             "customLabel",
         },
     ),

@@ -32,6 +32,8 @@ _ESQL_UNITS = {"h": "hours", "d": "days"}
 #: The counts that a condition speaks of.
 _COUNTS = re.compile("recent|old")
 _GROUPS = 1000
+#: How many each shard hands in: a group that one of them leaves out would lack what it has there, and look new.
+_SHARD_GROUPS = 5000
 _MONITORS = "/_plugins/_alerting/monitors"
 
 
@@ -72,7 +74,7 @@ def _search(alert: Mapping[str, Any]) -> dict[str, Any]:
     }
     # The newest groups are looked at first, should there be more than one search takes.
     counts["newest"] = {"max": {"field": "@timestamp"}}
-    terms = {"field": alert["group_by"], "size": _GROUPS, "order": {"newest": "desc"}}
+    terms = {"field": alert["group_by"], "size": _GROUPS, "shard_size": _SHARD_GROUPS, "order": {"newest": "desc"}}
     body["aggs"] = {"groups": {"terms": terms, "aggs": counts}}
     return body
 
