@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 import real
 import simulate
+import test_prefixes
+import test_provenance
 from allocfail.logs.events import decode_bytes
 from dumpgen import KINDS, PREFIXES, TANGLES, generate
 from dumpgen.mutate import mutate
@@ -85,6 +88,20 @@ APART = [
 
 def test_where_the_languages_differ(pipelines: Engine) -> None:
     simulate.check(pipelines, map(text, APART))
+
+
+def test_provenance_and_tags(pipelines: Engine) -> None:
+    claims = [{**test_provenance.KERNEL, **one} for one in (*test_provenance.ELSEWHERE, *test_provenance.BESIDE)]
+    header = {"message": test_provenance.HEADER}
+    documents = [one for one, _ in test_provenance.DOCUMENTS] + [{**one, **header} for one in claims]
+    nested = [{"log": json.dumps(one) + "\n"} for one in documents]
+    dump = test_provenance.HEADER + "\nCPU: 1 PID: 7 Comm: x Not tainted 6.1.0 #1\nCall Trace:\n warn_alloc+0x1/0x2\n"
+    tagged = [
+        text("\n".join(prefix(number) + line for number, line in enumerate(dump.split("\n"))))
+        for prefix in test_prefixes.TAGGED.values()
+    ]
+    simulate.check(pipelines, [*documents, *nested, *tagged])
+    assert {simulate.python(one)["process"]["name"] for one in tagged} == {"x"}
 
 
 def test_every_log_that_people_posted(pipelines: Engine) -> None:

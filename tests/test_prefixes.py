@@ -47,6 +47,22 @@ WITHOUT: dict[str, Prefix] = {
     "braces": lambda n: f"{{1}} klog({n}) ",
     "semicolons": lambda n: f"2026-03-04;05:06:{n % 60:02d};node7;kern;",
 }
+#: A program that is not the kernel says that it wrote the lines, as in ``dmesg | logger``.
+TAGGED: dict[str, Prefix] = {
+    "logger": lambda n: f"Mar  4 05:06:{n % 60:02d} h1 root: ",
+    "logger -i": lambda n: f"Mar  4 05:06:{n % 60:02d} h1 root[{n}]: ",
+    "logger -t": lambda n: f"Mar  4 05:06:{n % 60:02d} h1 kern-log.1: ",
+    "facility": lambda n: f"Mar  4 05:06:{n % 60:02d} h1 user.notice root: ",
+    "ISO": lambda n: f"2026-03-04T05:06:{n % 60:02d}.5+01:00 h1 root: ",
+    "ISO, pid": lambda n: f"2026-03-04T05:06:{n % 60:02d}.5+01:00 h1 dmesg[{n}]: ",
+    "ISO without a host": lambda n: f"2026-03-04T05:06:{n % 60:02d}Z root: ",
+    "level": lambda n: f"<13>Mar  4 05:06:{n % 60:02d} h1 netcons: ",
+    "level, no host": lambda n: f"<13>Mar  4 05:06:{n % 60:02d} root: ",
+    "level alone": lambda _: "<13>netcons: ",
+    "journald's ForwardToKMsg": lambda n: f"[  12.{n:06d}] root[{n}]: ",
+    "nothing else": lambda _: "root: ",
+    "with printk's time": lambda n: f"2026-03-04T05:06:{n % 60:02d}Z h1 root: [  12.{n:06d}] ",
+}
 CLOSED: dict[str, tuple[Prefix, str]] = {
     "logfmt": (lambda n: f'time="2026-03-04T05:06:{n % 60:02d}Z" level=warning msg="[ 12.{n:06d}] ', '"'),
     "CSV": (lambda n: f'"[ 12.{n:06d}] ', '"'),
@@ -69,6 +85,34 @@ def shipped(seed: int, before: Prefix, behind: str = "") -> list[str]:
 def test_something_in_front_of_a_known_prefix(name: str) -> None:
     for seed in range(8):
         assert shipped(seed, BEFORE_KNOWN[name]) == [], seed
+
+
+@pytest.mark.parametrize("name", TAGGED)
+def test_a_program_s_tag_is_no_part_of_a_name(name: str) -> None:
+    for seed in range(12):
+        assert shipped(seed, TAGGED[name]) == [], seed
+    header = "swapper: page allocation failure. order:1, mode:0x20"
+    for line, task in (
+        (header, "swapper"),
+        ("tmux: server: page allocation failure: order:1, mode:0x20", "tmux: server"),
+    ):
+        (document,) = documents(f"{TAGGED[name](1)}{line}\n".encode())
+        assert document["process"]["name"] == task
+        assert document["allocfail"]["provenance"] == "plausible"
+        assert document.get("host", {}).get("hostname") == ("h1" if " h1 " in TAGGED[name](1) else None)
+    (document,) = documents(f"{TAGGED[name](1)}Out of memory: Killed process 7 (app) total-vm:1kB\n".encode())
+    assert document["allocfail"]["kind"] == "oom_kill"
+    assert document.get("host", {}).get("hostname") == ("h1" if " h1 " in TAGGED[name](1) else None)
+
+
+@pytest.mark.parametrize(
+    "front",
+    ["", "[  12.000001] ", "Mar  4 05:06:07 h1 kernel: ", "2026-03-04T05:06:07Z ", "4,1,1000,-;", "12,1,1000,-;"],
+)
+def test_a_name_with_a_colon_stays_whole(front: str) -> None:
+    for words in (": page allocation failure: order:1, mode:0x20", " invoked oom-killer: gfp_mask=0xd0, order=0"):
+        (document,) = documents(f"{front}tmux: server{words}\n".encode())
+        assert document["process"]["name"] == "tmux: server"
 
 
 @pytest.mark.parametrize("name", WITHOUT)

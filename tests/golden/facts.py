@@ -296,6 +296,7 @@ UNPROBED = {
     "articles": "test_articles and test_kb",
     "carriers": "test_lines and test_sweep",
     "containers.confined": "test_provenance",
+    "containers.expected": "test_provenance",
     "containers.facilities": "test_carriers and test_provenance",
     "containers.identifiers": "test_carriers and test_provenance",
     "containers.others": "test_carriers",

@@ -46,7 +46,10 @@ class _Paths(NamedTuple):
     transports: tuple[str, ...]
     identifiers: tuple[str, ...]
     facilities: tuple[str, ...]
-    confined: tuple[str, ...]
+    confined: tuple[tuple[str, str], ...]
+    """A path, and the value there that counts; any does where that is empty."""
+    expected: tuple[tuple[str, str], ...]
+    """A path, and the only value there that proves something."""
     keys: frozenset[str]
     """Every key on the way to one of them, the dots in it or not; nothing else of an object is kept."""
 
@@ -54,7 +57,8 @@ class _Paths(NamedTuple):
 @cache
 def _paths() -> _Paths:
     known: dict[str, list[str]] = facts.load()["containers"]
-    paths = [path for group in known.values() for path in group]
+    confined, expected = _valued(known["confined"]), _valued(known["expected"])
+    paths = [path for group in known.values() for one in group for path, _ in _valued([one])]
     keys = frozenset(".".join(path.split(".")[i:j]) for path in paths for i in range(5) for j in range(i + 1, 6))
     return _Paths(
         tuple(known["texts"]),
@@ -64,9 +68,15 @@ def _paths() -> _Paths:
         tuple(known["transports"]),
         tuple(known["identifiers"]),
         tuple(known["facilities"]),
-        tuple(known["confined"]),
+        confined,
+        expected,
         keys,
     )
+
+
+def _valued(entries: list[str]) -> tuple[tuple[str, str], ...]:
+    """Take ``path=value`` apart."""
+    return tuple((path, value) for path, _, value in (entry.partition("=") for entry in entries))
 
 
 #: A line of an object printed over several: ``"message": "…",``.
@@ -104,6 +114,8 @@ def open_json(line: str) -> Opened | None:
         prefix = frame(body[:start].replace("&nbsp;", " "))
         if not prefix.start or (prefix.text and not prefix.text.endswith(":")):
             return None
+    # What stands in front of it was put there by another: an entry of a stream, or of a list, is as it was written.
+    bare = (not framed and line[:1] in {"{", "\x1e", "["}) or line.startswith("data: {")
     # A page writes blanks so that they stay.
     body = body[start:].replace("&nbsp;", " ").replace("\u00a0", " ")
     if not body.endswith("}"):
@@ -112,7 +124,7 @@ def open_json(line: str) -> Opened | None:
             return None
     found = parse_object(body)
     opened = None if found is None else open_object(found)
-    return unproven(opened) if opened is not None and framed else opened
+    return opened if opened is None or bare else unproven(opened)
 
 
 def _pretty(line: str) -> Opened | None:
@@ -250,14 +262,34 @@ def provenance(found: dict[str, Any]) -> str | None:
     journald names a record of the kernel's ``kernel`` where its facility is 0 (``journald-kmsg.c``).
     """
     paths = _paths()
-    transport = next((t for path in paths.transports if (t := _text(found, path)) is not None), None)
-    if transport != "kernel" or any(key in found for key in paths.confined):
+    transports = [t for path in paths.transports if (t := _text(found, path)) is not None]
+    if not transports or any(one != "kernel" for one in transports):
         return None
-    facility = next((n for path in paths.facilities if (n := _number(found, path)) is not None), 0)
-    name = next((i for path in paths.identifiers if (i := _text(found, path)) is not None), None)
-    if facility != 0 or name not in ("kernel", None):
+    if any(_holds(found, path, value) for path, value in paths.confined):
+        return None
+    if any((said := _text(found, path)) is not None and said != value for path, value in paths.expected):
+        return None
+    names = [i for path in paths.identifiers if (i := _text(found, path)) is not None]
+    if any(one != "kernel" for one in names) or any((_number(found, path) or 0) != 0 for path in paths.facilities):
         return "forged"
-    return None if name is None else "kernel"
+    return "kernel" if names else None
+
+
+def _holds(found: dict[str, Any], path: str, wanted: str) -> bool:
+    """Whether there is a value at a path, that one if one is wanted; else anything, also below it."""
+    return _text(found, path) == wanted if wanted else _is_under(found, path)
+
+
+def _is_under(found: dict[str, Any], path: str) -> bool:
+    """Whether there is something at a path or below it, nested or with the dots in the keys."""
+    for key, value in found.items():
+        if value is None:
+            continue
+        if key == path or key.startswith(path + "."):
+            return True
+        if isinstance(value, dict) and path.startswith(key + ".") and _is_under(value, path[len(key) + 1 :]):
+            return True
+    return False
 
 
 def _priority(found: dict[str, Any]) -> int | None:
@@ -343,6 +375,8 @@ class ObjectLines:
         found = parse_object(text)
         opened = None if found is None else open_object(found)
         if opened is not None:
+            # What is indented may be the rest of a line that somebody else wrote.
+            opened = opened if self._end == "}" else unproven(opened)
             self.active = False
             self._lines = []
             self._size = 0

@@ -60,7 +60,7 @@ def fill(document: dict[str, Any], made: dict[str, Any], options: Options, *, te
 def _describe(document: dict[str, Any], made: dict[str, Any], outer: Opened, options: Options) -> None:
     """Take from a document's own fields what its text does not say: host, time, uptime, and who wrote it."""
     own: dict[str, Any] = made["allocfail"]
-    if outer.origin.provenance is not None:
+    if outer.origin.provenance is not None and own["provenance"] != "forged":
         own["provenance"] = outer.origin.provenance
     host: dict[str, Any] = made.get("host", {})
     # A document that names its host needs none.

@@ -108,7 +108,7 @@ class Frame(NamedTuple):
     priority: int | None = None
     """Facility * 8 + severity, of the outermost element that gives one."""
     provenance: str | None = None
-    """Of a ``/dev/kmsg`` record: ``kernel`` where the facility is 0, else ``forged``."""
+    """Of a ``/dev/kmsg`` record: ``forged`` where the facility is not 0, else ``kernel`` if the line begins with it."""
     release: str | None = None
     """Kernel release, where netconsole puts it in front."""
     start: int = 0
@@ -467,8 +467,8 @@ class _Prefix:
         number = int(m[1])
         if self.priority is None:
             self.priority = number
-        # Behind another transport's prefix a user wrote it.
-        direct = self.walls == 0 and self.levels == 0 and not self.tagged
+        # Behind anything but netconsole's release somebody else wrote it.
+        direct = m.start() == (0 if self.release is None else len(self.release) + 1)
         self.provenance = "forged" if number > 7 else "kernel" if direct else None
         self.uptime = seconds(m[2])
         self.past = True

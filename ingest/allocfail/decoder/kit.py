@@ -78,13 +78,13 @@ def _float(text: str) -> _Float:
 def json_of(text: str, keys: frozenset[str]) -> Any:
     """Return the value of a JSON text, None where it is none; of objects only the members in ``keys``.
 
-    Control characters may stand in strings as they are.
+    What stands before the first dot of a member's key counts as well. Control characters may stand in strings.
     """
     if text.count("{") + text.count("[") > _DEEPEST and _depth(text) > _DEEPEST:
         return None
 
     def kept(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {key: value for key, value in pairs if key in keys}
+        return {key: value for key, value in pairs if key in keys or key.partition(".")[0] in keys}
 
     try:
         return json.loads(text, strict=False, object_pairs_hook=kept, parse_float=_float, parse_constant=_float)

@@ -57,7 +57,15 @@ _NAMED = re.compile(r"[A-Za-z0-9_./-]+(?:\[[0-9]+\])?[\x00-\x20]*[|>]+[\x00-\x20
 _NUMBER = re.compile(r"[\x00-\x20]*[0-9]+[.):|]?[\x00-\x20]*$").match
 _STRUCTURE = re.compile(r"(?:[|>\]]|=\"|\t)[\x00-\x20]*$").search
 _TAIL = re.compile(r"[^\x00-\x20|>\]\"=]+$").search
-_SYSLOG_TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,31}(?:\[[0-9]{1,10}\])?: ").match
+#: The tag of a program other than the kernel, as syslog(3) and logger(1) write it, and a host in front.
+_TAG = re.compile(
+    r"(?:(?P<host>[0-9A-Za-z][0-9A-Za-z._-]{0,254}) )?"
+    r"(?P<tag>[A-Za-z_][A-Za-z0-9_./-]{0,31})(?P<pid>\[[0-9]{1,10}\])?:(?:[\x00-\x20]|\Z)"
+).match
+#: The highest priority that the kernel's facility has.
+_KERNELS = 7
+#: What logger(1) writes for root, whose name no process has; ``tmux: server`` is one.
+_LOGGERS = frozenset({"root", "logger"})
 _KERNEL_TAG = re.compile(r"kernel(?:\[[^\]\x00-\x20]{0,16}\])?:").match
 _LAST_WORD = re.compile(r"(?:^|[\x00-\x20])([0-9A-Za-z][0-9A-Za-z._-]*)[\x00-\x20]+$").search
 _START = re.compile(r"(?<![A-Za-z0-9])[\[<0-9A-Za-z]").search
@@ -140,6 +148,8 @@ class Prefixes:
         """The shape of what stands in front of all that is known."""
         self._lead = ""
         """What stood before the words of a header where prefix and name could not be told apart."""
+        self._tag = ""
+        """The program that says it wrote the header."""
         self._left = 0
         self._missed = 0
         self.active = False
@@ -172,10 +182,10 @@ class Prefixes:
         learned = self._learned(line, found)
         if learned is not None:
             return learned
+        tagged = self._tagged(line, found)
+        if tagged is not None:
+            return tagged
         if found.start > 0:
-            if found.host is not None and (tag := self._tag(line, found)) and is_comm(lead[tag:]):
-                # A user's own line, as logger(1) writes it.
-                return found._replace(text=text[tag:], start=found.start + tag)
             if is_comm(lead):
                 return found
         elif (m := _CLOCK_FIRST(lead)) and is_comm(lead[m.end() :]):
@@ -201,7 +211,7 @@ class Prefixes:
         m = _NAMELESS(found.text)
         if m is None or m.start() == 0:
             return None
-        inner = self._inner(line, found)
+        inner = self._tagged(line, found) or self._inner(line, found)
         if inner is not None:
             return inner
         junk = found.text[: m.start()]
@@ -211,13 +221,21 @@ class Prefixes:
             return _closed(found._replace(text=found.text[m.start() :], start=found.start + m.start()))
         return None
 
-    @staticmethod
-    def _tag(line: str, found: Frame) -> int:
-        """Return the length of a tag of syslog's in the text, where none was taken with the prefix."""
-        if line[: found.start].rstrip(BLANKS)[-1:] in (":", "]"):
-            return 0
-        m = _SYSLOG_TAG(found.text)
-        return 0 if m is None else m.end()
+    def _tagged(self, line: str, found: Frame) -> Frame | None:
+        """Return a header that another program than the kernel says it wrote; its further lines have the same tag."""
+        m = _tag_of(line, found)
+        if m is None:
+            return None
+        inner = _untagged(found, m)
+        words = _WORDS(inner.text)
+        if words is None and (_WORDS(found.text) is not None or not _starts_nameless(inner.text)):
+            return None
+        if words is None or is_comm(inner.text[: words.start()]):
+            self._learn("")
+            self._tag = m["tag"]
+            self.active = True
+            return _closed(inner)
+        return None
 
     def _inner(self, line: str, found: Frame) -> Frame | None:
         """Return a header whose known prefix has something else in front."""
@@ -267,14 +285,14 @@ class Prefixes:
 
     def _learn(self, junk: str) -> None:
         self._front = _shape(junk)
-        self._lead = ""
+        self._lead = self._tag = ""
         self._left, self._missed = _LINES, 0
         self.active = self._front != ""
 
     def _await(self, lead: str) -> None:
         """Look for the prefix in the lines that follow."""
         if self._front == "" or lead:
-            self._front = ""
+            self._front = self._tag = ""
             self._lead = lead
             self._left, self._missed = _LINES, 0
             self.active = lead != ""
@@ -286,6 +304,13 @@ class Prefixes:
         if self._left < 0 or self._missed > (0 if self._front == "0" else _MISSES):
             self.active = False
             return found
+        if self._tag:
+            m = _tag_of(line, found)
+            if m is None or m["tag"] != self._tag:
+                self._missed += 1
+                return found
+            self._missed = 0
+            return _untagged(found, m)
         if self._front == "":
             return self._first(line, found)
         end = _match(self._front, line)
@@ -306,6 +331,48 @@ class Prefixes:
             return found
         self._learn(line[: m.start()])
         return _behind(line[: m.start()], frame(line[m.start() :]), found)
+
+
+def _starts_nameless(text: str) -> bool:
+    """Whether a text is a header of those that have no process name in front."""
+    m = _NAMELESS(text)
+    return m is not None and m.start() == 0
+
+
+def _tag_of(line: str, found: Frame) -> re.Match[str] | None:
+    """Match a program's tag at the beginning of a line's text, where it can be told from a process name.
+
+    What the kernel wrote has none. Elsewhere, one with a pid is certain, and one behind what only syslog writes.
+    """
+    m = _TAG(found.text)
+    if m is None or found.provenance == "kernel":
+        return None
+    if m["host"] is not None:
+        # Behind a time that has no host yet.
+        return m if found.time is not None and found.host is None and not found.tagged else None
+    if m["pid"] is not None or m["tag"] in _LOGGERS:
+        return m
+    users = found.priority is not None and found.priority > _KERNELS and found.provenance is None
+    return (
+        m if (users or found.host is not None) and line[: found.start].rstrip(BLANKS)[-1:] not in (":", "]") else None
+    )
+
+
+def _untagged(found: Frame, m: re.Match[str]) -> Frame:
+    """Return a line without the tag, and with what stands behind that taken apart."""
+    inner = frame(found.text[m.end() :])
+    return found._replace(
+        text=inner.text,
+        host=inner.host or m["host"] or found.host,
+        time=inner.time or found.time,
+        uptime=inner.uptime or found.uptime,
+        caller=inner.caller or found.caller,
+        priority=inner.priority if found.priority is None else found.priority,
+        provenance="forged" if "forged" in (found.provenance, inner.provenance) else None,
+        release=inner.release or found.release,
+        start=found.start + m.end() + inner.start,
+        tagged=True,
+    )
 
 
 def _behind(junk: str, inner: Frame, outer: Frame) -> Frame:

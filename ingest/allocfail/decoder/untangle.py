@@ -68,7 +68,8 @@ def _one(held: Record, record: Record) -> Record:
     blanks = held.rest[len(held.rest.rstrip(BLANKS)) :]
     text = (held.text + blanks + record.rest).strip(BLANKS)
     part = WHOLE if record.part == LAST else MIDDLE
-    return held._replace(text=text, raw=held.raw + "\n" + record.raw, part=part, rest=record.rest)
+    origin = record.origin if record.origin is not None and record.origin.provenance == "forged" else held.origin
+    return held._replace(text=text, raw=held.raw + "\n" + record.raw, part=part, rest=record.rest, origin=origin)
 
 
 class Joiner:
@@ -280,7 +281,7 @@ class Splitter:
     def split(self, piece: Piece) -> list[Line]:
         """Make records of a piece, which may hold several lines."""
         outer = piece.opened
-        if outer is not None and self._carried:
+        if outer is not None and (self._carried or piece.raw is not None):
             outer = unproven(outer)
         raw = (piece.text if outer is None else outer.text).removesuffix("\r")
         parts = _LINE_ENDS.split(raw) if _LINE_ENDS_LIKELY(raw) else [raw]
@@ -292,7 +293,9 @@ class Splitter:
         found: list[Line] = []
         for part in parts:
             line = clean(part)
-            framed = self._framed(line)
+            framed = self.prefixes.read(line, frame(line))
+            if framed.provenance == "kernel" and not (first is None and self._is_whole(piece, line)):
+                framed = framed._replace(provenance=None)
             record = _record(framed, part, piece.offset, first, doubtful=self.prefixes.doubtful)
             if outer is not None:
                 prompt = first is None and framed.time is None and "login:" in line[: framed.start]
@@ -309,9 +312,9 @@ class Splitter:
                 first = framed
         return found
 
-    def _framed(self, line: str) -> Frame:
-        found = self.prefixes.read(line, frame(line))
-        return found._replace(provenance=None) if self._carried and found.provenance == "kernel" else found
+    def _is_whole(self, piece: Piece, line: str) -> bool:
+        """Whether a line begins as it stands in the log: in no container, and nothing was taken off in front."""
+        return not self._carried and piece.opened is None and piece.raw is None and piece.text[:1] == line[:1]
 
 
 def _record(found: Frame, raw: str, offset: int, first: Frame | None, *, doubtful: bool) -> Record:
@@ -334,7 +337,7 @@ def _contained(record: Record, outer: Opened, *, prompt: bool) -> Record:
     inner = record.origin or Origin()
     origin = Origin(
         # What the text says of itself proves nothing where something else carried it.
-        outer.origin.provenance or ("forged" if inner.provenance == "forged" else None),
+        "forged" if inner.provenance == "forged" else outer.origin.provenance,
         inner.release or outer.origin.release,
         outer.origin.priority if outer.origin.priority is not None else inner.priority,
         outer.origin.time,
