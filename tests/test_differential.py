@@ -100,7 +100,7 @@ def test_provenance_and_tags(pipelines: Engine) -> None:
         text("\n".join(prefix(number) + line for number, line in enumerate(dump.split("\n"))))
         for prefix in test_prefixes.TAGGED.values()
     ]
-    simulate.check(pipelines, [*documents, *nested, *tagged])
+    simulate.check(pipelines, [*documents, *nested, *tagged, *map(json.loads, test_provenance.LAYERED)])
     assert {simulate.python(one)["process"]["name"] for one in tagged} == {"x"}
 
 

@@ -44,6 +44,7 @@ DOCUMENTS: list[tuple[dict[str, Any], str]] = [
     # An outer proof does not hide an inner one to the contrary.
     ({**KERNEL, "MESSAGE": f"12,1,1000,-;{HEADER}"}, "forged"),
     ({**KERNEL, "MESSAGE": KMSG}, "kernel"),
+    ({**KERNEL, "MESSAGE": json.dumps({**USER, "MESSAGE": HEADER})}, "kernel"),
 ]
 
 #: What says that a line came out of a container or a file, beside a claim that it is the kernel's.
@@ -214,6 +215,40 @@ def test_what_nested_containers_say_is_joined() -> None:
     assert made["host"]["hostname"] == "h1"
     assert made["@timestamp"] == "2026-03-04T05:06:07.500Z"
     assert made["allocfail"]["uptime"] == 7061.98
+
+
+def wrapped(text: str, layers: int) -> str:
+    """Return a text in as many objects, one in the other, the outermost a runtime's."""
+    for number in range(layers):
+        key = ("log", "message", "MESSAGE")[(layers - 1 - number) % 3]
+        text = json.dumps({key: text, **(KERNEL if number < layers - 1 else {})})
+    return text
+
+
+_BODY = "CPU: 1 PID: 7 Comm: x Not tainted 6.1.0 #1\nCall Trace:\n warn_alloc+0x1/0x2\n"
+LAYERED = [
+    *(wrapped(HEADER, layers) for layers in range(1, 8)),
+    *(wrapped(f"{HEADER}\n{_BODY}", layers) for layers in range(1, 8)),
+    wrapped(f"Mar  4 05:06:07 h1 root: {wrapped(HEADER, 1)}", 1),
+    wrapped(f"2026-03-04T05:06:07Z stdout F {wrapped(HEADER, 2)}", 2),
+    wrapped("\n".join(wrapped(line, 2) for line in ["before", HEADER, *_BODY.split("\n")]), 1),
+    wrapped("\n".join(["before", wrapped(HEADER, 1), *_BODY.split("\n")]), 2),
+    wrapped(json.dumps({"MESSAGE": HEADER}, indent=1), 2),
+    wrapped(f"__CURSOR=a\n{EXPORTED}MESSAGE={HEADER}\n\n", 2),
+]
+
+
+@pytest.mark.parametrize("text", LAYERED, ids=range(len(LAYERED)))
+def test_layers_are_opened_alike(text: str) -> None:
+    """However many there are, whatever stands in front of one, and in whichever line of a text it is."""
+    made = enrich(json.loads(text), OPTIONS)
+    assert made is not None
+    (event,) = decode_bytes(text.encode() + b"\n")
+    assert event.document["process"] == made["process"]
+    ours, theirs = event.document["allocfail"], made["allocfail"]
+    theirs.pop("time_source")  # when it was read
+    assert ours == theirs
+    assert ours["provenance"] == "plausible"
 
 
 def test_an_object_printed_over_several_lines() -> None:

@@ -18,12 +18,11 @@ from allocfail import facts
 from allocfail.decoder import said, times
 from allocfail.decoder.assembly import Assembler
 from allocfail.decoder.banner import parse_banner
-from allocfail.decoder.containers import open_json
 from allocfail.decoder.fields import at
 from allocfail.decoder.header import parse_header
 from allocfail.decoder.memory import is_memory_line, starts_memory
 from allocfail.decoder.trace import is_failure_frame, parse_frames
-from allocfail.decoder.untangle import Piece, split_pieces
+from allocfail.decoder.untangle import open_line, split_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -125,10 +124,9 @@ def read(place: Place, source: Mapping[str, Any]) -> Line:
     """Open a document; one without a text has no records."""
     document = dict(source)
     try:
-        opened = open_json(json.dumps(document))
+        pieces = [piece for piece in open_line(json.dumps(document), 0) if piece.opened is not None]
     except (RecursionError, ValueError):
-        opened = None
-    pieces = [Piece(opened.text, 0, opened)] if opened is not None else []
+        pieces = []
     records = [(line.record, line.start) for line in split_pieces(pieces, carried=False, apart=False)]
     roots = _roots(document)
     known = _known()

@@ -19,6 +19,7 @@ __all__ = [
     "Opened",
     "described",
     "hosts_of",
+    "nested",
     "open_json",
     "open_object",
     "provenance",
@@ -85,9 +86,6 @@ _CALLER = re.compile(r"[TC][0-9]{1,10}$").match
 _MICROS = re.compile(r"[0-9]{1,20}$").match
 _SMALL = re.compile(r"[0-9]{1,3}$").match
 
-#: Containers in containers that are opened: a runtime's object round a journal's, and one more.
-_DEPTH = 3
-
 #: What an entry of ``journalctl -o export`` begins with.
 EXPORT_START = "__CURSOR="
 _EXPORT_KEY = re.compile(r"[A-Z0-9_]+$").match
@@ -135,21 +133,14 @@ def _pretty(line: str) -> Opened | None:
 
 
 def open_object(found: dict[str, Any]) -> Opened | None:
-    """Take the text and what belongs to it out of an object, and out of those in its text."""
+    """Take the text and what belongs to it out of an object."""
     source = found.get("_source")
     if isinstance(source, dict):
         found = source
     text = _message(found)
     if text is None:
         return None
-    opened = described(found, text)
-    for _ in range(_DEPTH):
-        inner = parse_object(opened.text) if opened.text.lstrip(BLANKS).startswith("{") else None
-        below = None if inner is None else _message(inner)
-        if inner is None or below is None:
-            break
-        opened = _nested(opened, described(inner, below))
-    return opened
+    return described(found, text)
 
 
 def _message(found: dict[str, Any]) -> str | None:
@@ -189,10 +180,10 @@ def described(found: dict[str, Any], text: str) -> Opened:
     )
 
 
-def _nested(outer: Opened, inner: Opened) -> Opened:
+def nested(outer: Opened, inner: Opened) -> Opened:
     """Join what two containers say of the inner's text: the inner is nearer to the kernel, but proves nothing."""
     origin = Origin(
-        "forged" if "forged" in (outer.origin.provenance, inner.origin.provenance) else None,
+        "forged" if inner.origin.provenance == "forged" else outer.origin.provenance,
         inner.origin.release or outer.origin.release,
         outer.origin.priority if inner.origin.priority is None else inner.origin.priority,
         outer.origin.time or inner.origin.time,

@@ -167,7 +167,7 @@ def _likely(text: str) -> list[Piece]:
         at = end + 1
         # A line this long is no kernel's; what is wanted stands close to the hit.
         line = text[max(start, hit - _NEAR) : min(end, hit + _NEAR)].lstrip(">| ")
-        pieces.append(open_line(line, len(pieces)))
+        pieces.extend(open_line(line, len(pieces)))
     return pieces
 
 

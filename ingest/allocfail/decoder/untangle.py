@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from allocfail.decoder.containers import EXPORT_START, Export, ObjectLines, open_json, unproven
+from allocfail.decoder.containers import EXPORT_START, Export, ObjectLines, nested, open_json, unproven
 from allocfail.decoder.framing import BLANKS, FIRST, LAST, MIDDLE, WHOLE, Frame, frame
 from allocfail.decoder.glued import GLUED_LENGTH, unglued
 from allocfail.decoder.mail import QuotedPrintable
@@ -41,6 +41,8 @@ _LINE_ENDS_LIKELY = re.compile(r"[\\#\r\n]|<[bB][rR]").search
 _ESCAPES = re.compile(
     r"(?:\x1b|#033)(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])|[\x00\x07\x08\x7f]"
 )
+#: What every container of lines has.
+_CONTAINER = re.compile(r"\{|\"|__CURSOR=").search
 _CONTROLS = re.compile(r"[\x00\x07\x08\x7f]").search
 _QUOTE = re.compile(r"[ \t]*(?:[>|][ \t]?)+(?!\])")  # ">]" is the end of an address
 _SPACES = str.maketrans({"\u00a0": " ", "\u2007": " ", "\u202f": " ", "\u3000": " ", "\ufeff": "", "\u200b": ""})
@@ -183,7 +185,7 @@ class Opener:
             found.extend(self._decoded(line, offset))
         held = self._quoted.close()
         if held is not None:
-            found.append(open_line(held.text, held.offset, held.raw))
+            found.extend(open_line(held.text, held.offset, held.raw))
         if self._export.active:
             found.extend(exported(self._export))
         return found
@@ -199,7 +201,7 @@ class Opener:
             return []
         opened = self._object.opened()
         if opened is not None:
-            return [Piece(opened.text, self._object.offset, opened)]
+            return _layers(Piece(opened.text, self._object.offset, opened))
         found: list[Piece] = []
         for each, at in self._object.give_up():
             found.extend(self._decoded(each, at))
@@ -208,20 +210,40 @@ class Opener:
     def _decoded(self, line: str, offset: int) -> list[Piece]:
         """Take a line that may be a mail's in quoted-printable."""
         if not self._quoted.active and "=" not in line:
-            return [open_line(line, offset)]
-        return [open_line(whole.text, whole.offset, whole.raw) for whole in self._quoted.feed(line, offset)]
+            return open_line(line, offset)
+        found: list[Piece] = []
+        for whole in self._quoted.feed(line, offset):
+            found.extend(open_line(whole.text, whole.offset, whole.raw))
+        return found
 
 
 def exported(export: Export) -> list[Piece]:
     """Return what an entry of a journal export holds, which ends here."""
     opened = export.end()
-    return [] if opened is None else [Piece(opened.text, export.offset, opened)]
+    return [] if opened is None else _layers(Piece(opened.text, export.offset, opened))
 
 
-def open_line(text: str, offset: int, raw: str | None = None) -> Piece:
+def open_line(text: str, offset: int, raw: str | None = None) -> list[Piece]:
     """Open a line, if it is a container; ``raw`` is how it stood in the log, where that is something else."""
     opened = open_json(text) if "{" in text or '"' in text else None
-    return Piece(text, offset, opened, raw)
+    return _layers(Piece(text, offset, opened, raw))
+
+
+def _layers(piece: Piece) -> list[Piece]:
+    """Open the containers among the lines that a container holds, as if that were a log by itself."""
+    outer = piece.opened
+    if outer is None or not _CONTAINER(outer.text):
+        return [piece]
+    inner = open_text(outer.text)
+    if all(one.opened is None for one in inner):
+        return [piece]
+    if piece.raw is not None:
+        outer = unproven(outer)
+    found: list[Piece] = []
+    for one in inner:
+        opened = outer._replace(text=one.text) if one.opened is None else nested(outer, one.opened)
+        found.append(Piece(opened.text, piece.offset, opened, None if found else piece.raw))
+    return found
 
 
 def open_text(text: str) -> list[Piece]:
