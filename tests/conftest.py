@@ -40,6 +40,7 @@ ENGINE_FIXTURES = {
     "elasticsearch_url",
     "engine",
     "engine_without_regex",
+    "guarded",
     "opensearch_engine",
     "old",
     "opensearch_url",

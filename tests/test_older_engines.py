@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from allocfail.cluster import templates
-from allocfail.demo import artifacts, node
+from allocfail.demo import artifacts
 from engines import harness, older
 
 if TYPE_CHECKING:
@@ -22,32 +22,16 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent / "engines"
 
 
-def java_17() -> Path | None:
-    """Return the home of a Java 17, the newest that these engines start on."""
-    return next((home for home in node._java_homes() if node._java_release(home)[0] == 17), None)
-
-
 @pytest.fixture(scope="module", params=sorted(older.RUNNERS))
 def old(
     request: pytest.FixtureRequest, console: Console, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[harness.Engine]:
-    java = java_17()
+    java = older.java_17()
     if java is None:
         pytest.skip(f"no Java 17 found (JAVA_HOME, java on the path, /usr/lib/jvm): NOT tested on {request.param}")
     artifacts.fetch(artifacts.read_lock(HERE / f"{request.param}.lock"), console=console)
-    folder = tmp_path_factory.mktemp(request.param)
-    command = [sys.executable, str(HERE / "older.py"), request.param, str(java), str(folder), str(node.free_port())]
-    with (
-        (folder / "console.log").open("wb") as log,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as process,
-    ):
-        assert process.stdout is not None
-        assert process.stdin is not None
-        address = next((line for line in iter(process.stdout.readline, b"") if line.startswith(b"http://")), b"")
-        assert address, (folder / "console.log").read_text("utf-8", "replace")[-3000:]
-        yield harness.Engine(request.param.partition("-")[0], address.decode().strip())
-        process.stdin.close()
-        process.stdout.close()
+    with older.started(request.param, java, tmp_path_factory.mktemp(request.param)) as address:
+        yield harness.Engine(request.param.partition("-")[0], address)
 
 
 @pytest.mark.engine

@@ -281,10 +281,16 @@ def lock_lines(coordinate: str, *, needs: bool = True) -> Iterator[str]:
     Downloads every file once, to a folder that is removed again; jgo compares each with the repository's own SHA-1.
     """
     from jgo.maven import MavenContext  # noqa: PLC0415
+    from jgo.parse import Coordinate  # noqa: PLC0415
 
+    asked_for: Coordinate | str = coordinate
+    if coordinate.count(":") == 3:
+        # In a text, jgo takes a third part of its own for a classifier.
+        group, artifact, packaging, version = coordinate.split(":")
+        asked_for = Coordinate(group, artifact, version, packaging=packaging)
     with tempfile.TemporaryDirectory() as folder:
         context = MavenContext(repo_cache=Path(folder), timeout=_TIMEOUT)
-        asked = context.create_dependency(coordinate)
+        asked = context.create_dependency(asked_for)
         artifacts = [asked.artifact]
         if needs:
             inputs, others = context.resolver.resolve([asked])
