@@ -286,8 +286,8 @@ def lock_lines(coordinate: str, *, needs: bool = True) -> Iterator[str]:
     asked_for: Coordinate | str = coordinate
     if coordinate.count(":") == 3:
         # In a text, jgo takes a third part of its own for a classifier.
-        group, artifact, packaging, version = coordinate.split(":")
-        asked_for = Coordinate(group, artifact, version, packaging=packaging)
+        group, name, packaging, version = coordinate.split(":")
+        asked_for = Coordinate(group, name, version, packaging=packaging)
     with tempfile.TemporaryDirectory() as folder:
         context = MavenContext(repo_cache=Path(folder), timeout=_TIMEOUT)
         asked = context.create_dependency(asked_for)
