@@ -69,6 +69,7 @@ def damaged(texts: tuple[str, ...], count: int, seed: int) -> list[dict[str, Any
 
 AT = "Aug 25 22:16:16 db-01 kernel: "
 #: Where Java counts or reckons in another way than Python: characters beyond U+FFFF, numbers beyond 2^63.
+LONG = ["h" * 4096, "h" * 4097, "\U0001f4a5" * 4096, "\U0001f4a5" * 4097, "7" * 40_000]
 APART = [
     "\n".join(
         [
@@ -83,11 +84,26 @@ APART = [
         f"{AT}app: vmalloc error: size {size}, page order 0, failed to allocate pages, mode:0xcc0(GFP_KERNEL)"
         for size in (2**63 - 1, 2**63, 2**63 + 5, 2**64 - 4096, 2**64 - 1, 2**64)
     ),
+    *(f"Aug 25 22:16:16 {name} kernel: app: page allocation failure. order:1, mode:0x20" for name in LONG),
+    *(
+        f"{AT}page allocation failure: order:1, mode:0x20\n{AT}CPU: 1 PID: 1 Comm: {name} Not tainted 6.1.1 #1"
+        for name in LONG
+    ),
+    *(
+        f"{AT}SLUB: Unable to allocate memory on node 0 (gfp=0x20)\n{AT}  cache: {name}, object size: 64"
+        for name in LONG
+    ),
+    *(
+        f"{AT}app: page allocation failure. order:1\n{AT}CPU: 1 PID: 1 Comm: a Not tainted 6.1.{name} #1"
+        for name in LONG
+    ),
 ]
 
 
 def test_where_the_languages_differ(pipelines: Engine) -> None:
     simulate.check(pipelines, map(text, APART))
+    hosts = [{"message": APART[-1], field: name} for name in LONG for field in ("host", "_HOSTNAME", "host.name")]
+    simulate.check(pipelines, [*hosts, *({"message": APART[-1], "host": {"name": name}} for name in LONG)])
 
 
 def test_provenance_and_tags(pipelines: Engine) -> None:

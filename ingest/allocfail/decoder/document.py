@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocfail import facts
 from allocfail.decoder import knowledge, times
-from allocfail.decoder.kit import decimal
+from allocfail.decoder.kit import decimal, width
 from allocfail.decoder.options import Options
 
 if TYPE_CHECKING:
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from allocfail.decoder.records import Origin, Record
     from allocfail.decoder.verdict import Judged
 
-__all__ = ["Options", "advise", "architecture", "build"]
+__all__ = ["Options", "advise", "architecture", "build", "is_short"]
 
 #: What a signed 64-bit field of an index holds.
 _LONG = "9223372036854775807"
 #: Orders above this are no order of any kernel; they are kept as text.
 _MOST_ORDER = 63
+#: Characters of the longest text that is put into a field of ECS, the whole texts left aside: at 4 bytes each they stay
+#: well below the 32,766 by which an index refuses a document. ``cluster.fit`` counts on it.
+_MOST_TEXT = 4096
 
 #: Contexts in which nothing may sleep, whatever the mask.
 _NEVER_SLEEP = ("softirq", "hardirq", "nmi")
@@ -40,6 +43,11 @@ _ACTIONS = {
 @cache
 def _architectures() -> tuple[tuple[str, str], ...]:
     return tuple(facts.load()["architectures"]["suffixes"].items())
+
+
+def is_short(text: str) -> bool:
+    """Whether a text may stand in a field that somebody's index may have mapped as a keyword of any kind."""
+    return len(text) <= _MOST_TEXT or width(text) <= _MOST_TEXT
 
 
 @lru_cache(maxsize=256)
@@ -185,10 +193,10 @@ def build(event: Event, memory: Memory, options: Options) -> dict[str, Any]:
     comm = dump.comm
     host: dict[str, Any] = {}
     hostname = head.host or timed.host
-    if hostname is not None:
+    if hostname is not None and is_short(hostname):
         host["hostname"] = hostname
         doc["related"] = {"hosts": [hostname]}
-    if release is not None:
+    if release is not None and is_short(release):
         host["os"] = {"kernel": release}
         machine = architecture(release)
         if machine is not None:
@@ -196,7 +204,7 @@ def build(event: Event, memory: Memory, options: Options) -> dict[str, Any]:
     if host:
         doc["host"] = host
     process: dict[str, Any] = {}
-    if comm is not None:
+    if comm is not None and is_short(comm):
         process["name"] = comm
     if banner is not None and banner.pid is not None:
         process["pid"] = banner.pid
@@ -356,7 +364,8 @@ def _identify(
         reason += f" ({subsystem})"
     if name is not None:
         reason += f", {name}"
-    doc["event"]["reason"] = reason
+    if is_short(reason):
+        doc["event"]["reason"] = reason
 
 
 def advise(doc: dict[str, Any], judged: Judged, base: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocfail.decoder import times
 from allocfail.decoder.containers import described, hosts_of
+from allocfail.decoder.document import is_short
 from allocfail.decoder.fields import at
 from allocfail.decoder.kit import decimal, now_millis
 
@@ -64,7 +65,7 @@ def _describe(document: dict[str, Any], made: dict[str, Any], outer: Opened, opt
         own["provenance"] = outer.origin.provenance
     host: dict[str, Any] = made.get("host", {})
     # A document that names its host needs none.
-    if outer.host is not None and "hostname" not in host and at(document, "host.name") is None:
+    if outer.host is not None and is_short(outer.host) and "hostname" not in host and at(document, "host.name") is None:
         made["host"] = {**host, "hostname": outer.host}
         made["related"] = {"hosts": [outer.host]}
     if outer.time is not None and "@timestamp" not in made:
@@ -80,7 +81,7 @@ def _relate(document: dict[str, Any], made: dict[str, Any]) -> None:
     """Name every host that the document and its text know."""
     related: dict[str, Any] = made.get("related", {})
     found: list[str] = related.get("hosts", [])
-    known = [*hosts_of(document), *found]
+    known = [*[name for name in hosts_of(document) if is_short(name)], *found]
     if known:
         made["related"] = {"hosts": list(dict.fromkeys(known))}
 
