@@ -58,12 +58,18 @@ def test_an_index_that_would_refuse_events_is_not_wired(cluster: Engine, wanted:
     rows = {(row.kind, row.id): (row.action, row.note) for row in status(cluster, only)}
     assert rows["fields", "allocfail"][0] == "set"
     assert rows["index", "app-words"] == ("wired", "uses allocfail")
-    # Told otherwise, they would be refused.
-    rows = {(row.kind, row.id): (row.action, row.note) for row in status(cluster, wanted)}
-    assert rows["index", "app-words"] == (
-        "refuses",
-        "process is mapped as keyword, and an event has an object there: map process as an object",
+    # What is judged is what the pipelines that are there write, whatever is wanted now.
+    assert (
+        rows["index", "app-words"]
+        == {(row.kind, row.id): row[2:4] for row in status(cluster, wanted)}["index", "app-words"]
     )
+    list(install(cluster, wanted))
+    for now in (wanted, only):
+        rows = {(row.kind, row.id): (row.action, row.note) for row in status(cluster, now)}
+        assert rows["index", "app-words"] == (
+            "refuses",
+            "process is mapped as keyword, and an event has an object there: map process as an object",
+        )
 
 
 def test_a_strict_index_gets_the_fields_and_takes_every_event(cluster: Engine, wanted: Any) -> None:
@@ -87,6 +93,123 @@ def test_a_mapping_that_changes_later_is_seen_by_status(cluster: Engine, wanted:
     list(install(cluster, wanted, Wiring(hooks=["app-hook"])))
     seen = actions(status(cluster, wanted))
     assert seen["index app-later"] == seen["index app-hooked"] == "refuses"
+
+
+def test_what_a_template_will_make_is_seen_by_status(cluster: Engine, wanted: Any) -> None:
+    # An index template that names the pipeline itself, one by a component, and one of the older kind.
+    named = {"settings": {"index.default_pipeline": "allocfail"}}
+    cluster.request("PUT", "/_component_template/app-part", {"template": named})
+    bodies: dict[str, dict[str, Any]] = {
+        "app-fits": {"template": named},
+        "app-words": {"template": {**named, **OBJECT_AS_KEYWORD}},
+        "app-parts": {"composed_of": ["app-part"], "template": OBJECT_AS_KEYWORD},
+    }
+    for name, body in bodies.items():
+        cluster.request("PUT", path("_index_template", name), {"index_patterns": [f"{name}-*"], **body})
+    cluster.request("PUT", "/_template/app-older", {"index_patterns": ["app-older-*"], **named, **OBJECT_AS_KEYWORD})
+    try:
+        list(install(cluster, wanted))
+        rows = {f"{row.kind} {row.id}": row for row in status(cluster, wanted)}
+    finally:
+        cluster.request("DELETE", "/_template/app-older")
+    assert rows["index template app-fits"].action == "wired"
+    for refusing in ("index template app-words", "component template app-part", "legacy template app-older"):
+        assert rows[refusing].action == "refuses"
+        assert rows[refusing].note.startswith("process is mapped as keyword, and an event has an object there")
+
+
+def test_a_template_that_changes_after_it_was_wired(cluster: Engine, wanted: Any, stream: str) -> None:
+    list(install(cluster, wanted, Wiring([stream])))
+    target = path("_index_template", stream)
+    assert actions(status(cluster, wanted))[f"index template {stream}"] == "wired"
+    (found,) = cluster.request("GET", target)["index_templates"]
+    body = {key: value for key, value in found["index_template"].items() if not key.endswith(("_date", "_millis"))}
+    body["template"]["mappings"] = {"properties": {"event": {"properties": {"original": {"type": "keyword"}}}}}
+    cluster.request("PUT", target, body)
+    seen = {f"{row.kind} {row.id}": row for row in status(cluster, wanted)}[f"index template {stream}"]
+    assert seen.action == "refuses"
+    assert seen.note.endswith("give event.original an ignore_above of 8191")
+
+
+LONG = "h" * 40_000
+UNCUT = {"type": "keyword"}
+
+
+def test_a_long_text_of_the_log_does_not_cost_the_document(cluster: Engine, wanted: Any) -> None:
+    names = ["host.hostname", "related.hosts", "log.syslog.hostname", "process.name", "event.reason", "rule.reference"]
+    properties: dict[str, Any] = {}
+    for name in names:
+        *parents, leaf = name.split(".")
+        at = properties
+        for parent in parents:
+            at = at.setdefault(parent, {}).setdefault("properties", {})
+        at[leaf] = UNCUT
+    cluster.request("PUT", "/app-uncut", {"mappings": {"properties": properties}})
+    assert actions(install(cluster, wanted, Wiring(["app-uncut"])))["probe app-uncut"] == "taken"
+    for own in ({}, {"host": {"name": "shipper"}}):
+        for host, name in ((LONG, "app"), ("web1", LONG)):
+            said = (": page allocation failure. order:1, mode:0x20", f"CPU: 1 PID: 7 Comm: {name} Not tainted 6.1.1 #1")
+            log = "\n".join(f"<4>Jan 14 06:04:16 {host} kernel: {line}" for line in said)
+            document = put(cluster, "app-uncut", {"message": log, **own})
+            assert document["allocfail"]["order"] == 1
+            assert document["event"]["original"] == log
+            assert document["process"] == ({"pid": 7} if name == LONG else {"name": name, "pid": 7})
+            assert LONG not in str([document.get(part) for part in ("host", "related", "log")])
+
+
+def test_a_whole_text_that_a_keyword_would_refuse(cluster: Engine, wanted: Any) -> None:
+    cluster.request("PUT", "/app-whole", {"mappings": {"properties": {"event": {"properties": {"original": UNCUT}}}}})
+    with pytest.raises(AllocfailError) as caught:
+        list(install(cluster, wanted, Wiring(["app-whole"])))
+    assert str(caught.value) == (
+        "index app-whole would refuse events: event.original is a keyword without ignore_above, which takes 32766 "
+        "bytes, and an event may have more: give event.original an ignore_above of 8191, or leave all fields but "
+        "allocfail.* out with --only allocfail; nothing was changed"
+    )
+    cut = {"properties": {"event": {"properties": {"original": {**UNCUT, "ignore_above": 8191}}}}}
+    line = {"message": f"{LINE['message']}\n{LONG}"}
+    only = wanted_content(cluster.product, only=("allocfail",))
+    list(install(cluster, only, Wiring(["app-whole"])))
+    assert "event" not in put(cluster, "app-whole", line)
+    cluster.request("PUT", "/app-whole/_mapping", cut)
+    list(install(cluster, wanted, Wiring(["app-whole"])))
+    assert put(cluster, "app-whole", line)["event"]["original"] == line["message"]
+
+
+def test_an_index_that_wants_routing(cluster: Engine, wanted: Any) -> None:
+    cluster.request("PUT", "/app-routed", {"mappings": {"_routing": {"required": True}}})
+    assert actions(install(cluster, wanted, Wiring(["app-routed"])))["probe app-routed"] == "taken"
+    assert count(cluster, "app-routed") == 0
+    cluster.request("PUT", "/app-routed/_doc/1?routing=a&refresh=true", LINE)
+    assert cluster.request("GET", "/app-routed/_doc/1?routing=a")["_source"]["allocfail"]["order"] == 1
+
+
+def test_advice_says_what_helps(cluster: Engine, wanted: Any) -> None:
+    cluster.request("PUT", "/app-flat", {"settings": {"index.mapping.depth.limit": 2}})
+    only = wanted_content(cluster.product, only=("allocfail",))
+    for told in (wanted, only):
+        with pytest.raises(AllocfailError) as caught:
+            list(install(cluster, told, Wiring(["app-flat"])))
+        assert str(caught.value) == (
+            "index app-flat would refuse events: an event's objects are 4 deep, and index.mapping.depth.limit is 2: "
+            "raise the limit to 4; nothing was changed"
+        )
+    cluster.request("PUT", "/app-flat/_settings", {"index.mapping.depth.limit": 4})
+    assert actions(install(cluster, wanted, Wiring(["app-flat"])))["probe app-flat"] == "taken"
+
+    # What no mapping tells; the limit is named in the server's own words.
+    cluster.request("PUT", "/app-short", {"settings": {"index.mapping.field_name_length.limit": 18}})
+    with pytest.raises(AllocfailError, match=r": raise index\.mapping\.field_name_length\.limit; nothing was wired$"):
+        list(install(cluster, wanted, Wiring(["app-short"])))
+
+    texts = {"match_mapping_type": "string", "mapping": {"type": "ip"}}
+    cluster.request("PUT", "/app-named", {"mappings": {"dynamic_templates": [{"all-texts": texts}]}})
+    with pytest.raises(
+        AllocfailError, match="map message in the index, or change its dynamic template all-texts; noth"
+    ):
+        list(install(cluster, wanted, Wiring(["app-named"])))
+    cluster.request("PUT", "/app-named/_mapping", {"properties": {"message": {"type": "text"}}})
+    assert actions(install(cluster, wanted, Wiring(["app-named"])))["probe app-named"] == "taken"
 
 
 def test_what_no_mapping_tells_the_probe_does(cluster: Engine, wanted: Any) -> None:

@@ -105,7 +105,7 @@ def _wire_steps(engine: Engine, wanted: Wanted, wires: Wires, made: templates_.T
             steps.append(target.mapping_step(fields))
             steps += second_name_steps(target.name, target.shape.mapping.get("properties") or {}, fields)
     wired = {one.name for one in wires.indices if not one.wire().requests}
-    steps += probe_steps([target for target in wires.targets if target.name not in wired], wanted.probes)
+    steps += probe_steps([target for target in wires.targets if target.name not in wired], wanted.probes, wanted.only)
     before = read_record(engine)
     after = wires.recorded(before)
     after.kb_url = wanted.kb_url or before.kb_url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
 
 #: What every document has before any event is read from it: how it is mapped is the index's owner's.
 _THEIRS = frozenset({"message"})
+#: What a document is kept by where the index wants it to say so.
+_ROUTING = "allocfail-probe"
+#: The limits of a mapping, in the words in which either product says that one is exceeded.
+_LIMITS = {
+    "mapping depth": "index.mapping.depth.limit",
+    "total fields": "index.mapping.total_fields.limit",
+    "Field name": "index.mapping.field_name_length.limit",
+}
+_limit_named = re.compile(r"index\.mapping\.[a-z_]+\.limit").search
+_field_named = re.compile(r"\bfield \[([^\]]+)\]").search
 
 __all__ = ["event_fields", "probe_steps", "require_fit"]
 
@@ -33,7 +44,7 @@ def event_fields(wanted: Wanted, components: Mapping[str, Mapping[str, Any]]) ->
     own, ecs = (
         components[name]["template"]["mappings"]["properties"] for name in ("allocfail-fields", "allocfail-ecs")
     )
-    got = {dotted for event in wanted.events for dotted in _paths(event, "")} - _THEIRS
+    got = {dotted for event in wanted.written() for dotted in _paths(event, "")} - _THEIRS
     chosen = {name: spec for name, spec in _chosen(ecs, got, "").items() if not wanted.only or name in wanted.only}
     return {**chosen, **own}
 
@@ -57,7 +68,7 @@ def _chosen(properties: Mapping[str, Any], wanted: Collection[str], above: str) 
 def require_fit(targets: Iterable[Target], wanted: Wanted, fields: Mapping[str, Any]) -> None:
     """Raise :class:`AllocfailError` where an event would be refused by what is to be wired, once it is wired."""
     for target in targets:
-        found = misfits(wanted.events, target.shape.with_fields(fields))
+        found = misfits(wanted.written(), target.shape.with_fields(_mapped(target, fields)))
         if not found:
             continue
         more = f" (so are {', '.join(one.field for one in found[1:4])}{' …' if len(found) > 4 else ''})"
@@ -70,17 +81,27 @@ def require_fit(targets: Iterable[Target], wanted: Wanted, fields: Mapping[str, 
         )
 
 
+def _mapped(target: Target, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return those of the properties ``fields`` that wiring maps in a target."""
+    return fields if target.ecs else {"allocfail": fields["allocfail"]}
+
+
 def _fits_alone(target: Target, wanted: Wanted, fields: Mapping[str, Any]) -> bool:
     """Whether the fields of ``allocfail.*`` by themselves would be taken."""
     own = {"allocfail": fields["allocfail"]}
-    return not misfits([{"allocfail": event["allocfail"]} for event in wanted.events], target.shape.with_fields(own))
+    return not misfits(wanted.written(("allocfail",)), target.shape.with_fields(own))
 
 
-def probe_steps(targets: Iterable[Target], probes: Sequence[Mapping[str, Any]]) -> Iterator[Step]:
+def probe_steps(
+    targets: Iterable[Target], probes: Sequence[Mapping[str, Any]], only: Sequence[str] = ()
+) -> Iterator[Step]:
     """Yield a step for each index and data stream that indexes the probes through the pipeline and removes them.
 
-    The step raises :class:`AllocfailError` where one is refused. What may not be written to is left.
+    ``only`` are the top-level fields that are written, for the advice; empty: all. The step raises
+    :class:`AllocfailError` where a probe is refused. What may not be written to is left.
     """
+    targets = list(targets)
+    routed = {target.stream or target.name for target in targets if target.shape.is_routed}
     seen: set[str] = set()
     for target in targets:
         name = target.stream or target.name
@@ -91,7 +112,7 @@ def probe_steps(targets: Iterable[Target], probes: Sequence[Mapping[str, Any]]) 
         seen.add(name)
         if target.writable:
             change = Change("probe", name, "taken", "events were indexed and removed")
-            yield Step(change, look=_Probe(name, target.name, probes))
+            yield Step(change, look=_Probe(target, probes, only, routed=name in routed))
         else:
             yield Step(Change("probe", name, "left", "write-protected: checked against its mapping only"))
 
@@ -99,17 +120,21 @@ def probe_steps(targets: Iterable[Target], probes: Sequence[Mapping[str, Any]]) 
 class _Probe:
     """Sends events into an index or data stream and takes them out again."""
 
-    def __init__(self, name: str, index: str, probes: Sequence[Mapping[str, Any]]) -> None:
-        """Take where documents go, an index that they may end up in, and the documents."""
-        self._name = name
-        self._index = index
+    def __init__(
+        self, target: Target, probes: Sequence[Mapping[str, Any]], only: Sequence[str], *, routed: bool
+    ) -> None:
+        """Take an index where documents go, the documents, the fields that are written, and whether to route them."""
+        self._target = target
+        self._name = target.stream or target.name
         self._probes = probes
+        self._only = only
+        self._routing = f"routing={_ROUTING}" if routed else ""
 
     def __call__(self, engine: Engine) -> str:
         """Return why nothing was sent, empty where all were taken."""
         stem = f"allocfail-probe-{uuid.uuid4().hex[:12]}"
         try:  # first whether they could be removed again
-            engine.request("DELETE", path(self._index, "_doc", stem), missing_ok=True)
+            self._remove(engine, self._target.name, stem)
         except EngineError as error:
             if error.status != 403:
                 raise
@@ -124,16 +149,34 @@ class _Probe:
             if error.status != 400:
                 raise
             raise AllocfailError(
-                f"{self._name} refuses events: {error.reason}: change its mapping, or leave all fields but "
-                "allocfail.* out with --only allocfail; nothing was wired"
+                f"{self._name} refuses events: {error.reason.rstrip('.')}: {self._advice(error.reason)}; "
+                "nothing was wired"
             ) from None
         finally:
             for index, identifier in sent:
-                engine.request("DELETE", path(index, "_doc", identifier), missing_ok=True)
+                self._remove(engine, index, identifier)
         return ""
+
+    def _advice(self, reason: str) -> str:
+        """Return what its owner can do where an index refuses an event for a reason."""
+        named = _limit_named(reason)
+        limit = named[0] if named else next((limit for words, limit in _LIMITS.items() if words in reason), None)
+        if limit is not None:
+            return f"raise {limit}"
+        field = found[1] if (found := _field_named(reason)) else ""
+        if field in _THEIRS:
+            return f"no log can be put there: map {field} as text"
+        templates = " or its dynamic templates" if self._target.shape.mapping.get("dynamic_templates") else ""
+        alone = ", or leave all fields but allocfail.* out with --only allocfail"
+        return f"change its mapping{templates}{'' if self._only or field.startswith('allocfail') else alone}"
+
+    def _remove(self, engine: Engine, index: str, identifier: str) -> None:
+        target = path(index, "_doc", identifier)
+        engine.request("DELETE", f"{target}?{self._routing}" if self._routing else target, missing_ok=True)
 
     def _send(self, engine: Engine, probe: Mapping[str, Any], identifier: str) -> tuple[str, str]:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        target = f"{path(self._name, '_create', identifier)}?pipeline={ENTRY}"
+        query = "&".join(filter(None, (f"pipeline={ENTRY}", self._routing)))
+        target = f"{path(self._name, '_create', identifier)}?{query}"
         answer = engine.request("PUT", target, {"@timestamp": now, **probe})
         return str(answer["_index"]), str(answer["_id"])

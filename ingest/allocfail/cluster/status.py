@@ -24,10 +24,11 @@ from allocfail.cluster.managed import (
 from allocfail.cluster.publishing import article_steps
 from allocfail.cluster.record import Record, read_record
 from allocfail.cluster.steps import Change, diff
+from allocfail.cluster.wiring import template_shape
 from allocfail.urls import DEFAULT_URL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from allocfail.cluster.wanted import Wanted
 
@@ -60,8 +61,10 @@ def status(engine: Engine, wanted: Wanted) -> Iterator[Change]:
     for step in article_steps(engine, made, wanted.articles):
         yield step.change._replace(action=_WORDS[step.change.action], diff="")
     if ENTRY in present:
-        yield from _told(read_record(engine))
-        yield from _wired(engine, wanted, present, set(bodies))
+        record = read_record(engine)
+        yield from _told(record)
+        events = wanted.written(record.only)  # as the pipelines that are there write them
+        yield from _wired(engine, events, present, index_templates, set(bodies))
         yield _probe(engine)
 
 
@@ -76,15 +79,23 @@ def _told(record: Record) -> Iterator[Change]:
         yield Change("fields", ", ".join(record.only), "set", "no other field is written (--only)")
 
 
-def _wired(engine: Engine, wanted: Wanted, present: Mapping[str, Mapping[str, Any]], own: set[str]) -> Iterator[Change]:
-    """Yield who sends documents here, and whether events are taken there."""
+def _wired(
+    engine: Engine,
+    events: Sequence[Mapping[str, Any]],
+    present: Mapping[str, Mapping[str, Any]],
+    templates: Mapping[str, Mapping[str, Any]],
+    own: set[str],
+) -> Iterator[Change]:
+    """Yield who sends documents here, and whether events are taken there, or in the next index a template makes."""
     hooks = [name for name, body in present.items() if name not in own and ENTRY in set(called_pipelines([body]))]
     for name in hooks:
         yield Change("hook", name, "wired", f"calls {ENTRY}")
     for pipeline, users in index_users(engine, {ENTRY, *_reaching(present, set(hooks))}).items():
         for user in users:
             kind, _, name = user.rpartition(" ")
-            refusal = _refusal(engine, wanted, name) if kind == "index" else ""
+            refusal = next(
+                filter(None, (_refusal(shape, events) for shape in _shapes(engine, kind, name, templates))), ""
+            )
             if refusal:
                 yield Change(kind, name, "refuses", refusal)
             else:
@@ -101,10 +112,23 @@ def _reaching(present: Mapping[str, Mapping[str, Any]], hooks: set[str]) -> set[
     return reached
 
 
-def _refusal(engine: Engine, wanted: Wanted, index: str) -> str:
+def _shapes(engine: Engine, kind: str, name: str, templates: Mapping[str, Mapping[str, Any]]) -> Iterator[Shape]:
+    """Yield the shapes of an index, or of the indices that a template makes; none where that is gone."""
+    if kind == "index":
+        for body in (engine.request("GET", path(name), missing_ok=True) or {}).values():
+            yield Shape.of(body)
+    elif kind == "legacy template":
+        for body in (engine.request("GET", path("_template", name), missing_ok=True) or {}).values():
+            yield Shape.of(body)
+    else:
+        for template, body in templates.items():
+            if name == template if kind == "index template" else name in body.get("composed_of", []):
+                yield template_shape(engine, template)
+
+
+def _refusal(shape: Shape, events: Sequence[Mapping[str, Any]]) -> str:
     """Return by what an index would refuse an event, empty where by nothing."""
-    answer = engine.request("GET", path(index), missing_ok=True)
-    found = misfits(wanted.events, Shape.of(answer[index])) if answer else []
+    found = misfits(events, shape)
     return f"{found[0]}: {found[0].remedy}" if found else ""
 
 

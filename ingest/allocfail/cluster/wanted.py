@@ -10,6 +10,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Wanted", "wanted_content"]
 
+#: What of an event is not written: the text it was read from.
+_READ = "message"
+#: What the pipelines make of a document that a processor failed on (``pipelines/on-failure.yml``).
+_FAILED = {
+    "allocfail": {"error": "Processor 'script' with tag 'allocfail-read' failed with message 'runtime error'"},
+    "error": {"message": "Processor 'script' with tag 'allocfail-read' failed with message 'runtime error'"},
+    "event": {"kind": "pipeline_error"},
+    "tags": ["allocfail-pipeline-error"],
+}
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -22,11 +32,21 @@ class Wanted:
     probes: Sequence[Mapping[str, Any]] = ()
     """Documents that hold an event of each kind, as a shipper sends them."""
     events: Sequence[Mapping[str, Any]] = ()
-    """The same as the pipelines make them: between them they have every field that an event may get."""
+    """The same as pipelines that write every field make them, and what a failure makes of a document.
+
+    Between them they have every field that a document may get.
+    """
     kb_url: str | None = None
     """Where links to articles lead, to be remembered; None where nobody has said."""
     only: tuple[str, ...] = ()
     """The top-level fields that are written; empty: all."""
+
+    def written(self, only: tuple[str, ...] | None = None) -> list[Mapping[str, Any]]:
+        """Return the events with the fields of ``only`` alone, and their text; None stands for this object's own."""
+        fields = self.only if only is None else only
+        if not fields:
+            return list(self.events)
+        return [{name: part for name, part in event.items() if name in (_READ, *fields)} for event in self.events]
 
 
 def wanted_content(product: str, kb_url: str | None = None, only: tuple[str, ...] = ()) -> Wanted:
@@ -44,7 +64,7 @@ def wanted_content(product: str, kb_url: str | None = None, only: tuple[str, ...
 
     base = kb_url or DEFAULT_URL
     probes = templates.probes()
-    options = Options(kb_url=base, only=only)
+    options = Options(kb_url=base)
     made = [enrich(dict(probe), options) for probe in probes]
     # Where a shipper has put its own host, the line's goes to another field.
     elsewhere = enrich({**probes[0], "host": {"name": "shipper"}}, options) or {}
@@ -53,7 +73,7 @@ def wanted_content(product: str, kb_url: str | None = None, only: tuple[str, ...
         pipelines.build(product, kb_url=base, only=only),
         [document for article in kb.load() for document in kb.documents(article, base)],
         probes,
-        [event for event in made if event is not None],
+        [*(event for event in made if event is not None), _FAILED],
         kb_url,
         only,
     )

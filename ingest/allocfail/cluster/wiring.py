@@ -45,6 +45,7 @@ __all__ = [
     "Wiring",
     "plan_wires",
     "resolve",
+    "template_shape",
     "unwire",
     "unwire_recorded",
 ]
@@ -219,6 +220,8 @@ class Target:
     """Whether documents can be put into it: no block is on it."""
     stream: str | None = None
     """The data stream that it belongs to."""
+    ecs: bool = True
+    """Wiring maps the ECS fields of an event there too, and not only ``allocfail.*``."""
 
     def mapping_step(self, fields: Mapping[str, Any]) -> Step:
         """Return the step that maps those of the properties ``fields`` that the index does not map yet."""
@@ -288,6 +291,12 @@ def _stream_template(stream: str, templates: Mapping[str, Mapping[str, Any]]) ->
     return best[1] if best else None
 
 
+def template_shape(engine: Engine, template: str) -> Shape:
+    """Return the shape that an index gets from an index template and its components."""
+    made = engine.request("POST", path("_index_template", "_simulate", template))
+    return Shape.of((made or {}).get("template") or {})
+
+
 def plan_wires(
     engine: Engine,
     wiring: Wiring,
@@ -333,11 +342,11 @@ def _plan_index(
         there = setting_of((body.get("template") or {}).get("settings") or {}, setting)
         if there not in {None, ENTRY}:
             raise AllocfailError(f"index template {template} already names the {which} pipeline {there}: {advice}")
-        made = engine.request("POST", path("_index_template", "_simulate", template))
-        shape = Shape.of((made or {}).get("template") or {})
+        shape = template_shape(engine, template)
         ecs = templates_.build().components[_ECS]["template"]["mappings"]["properties"]
-        wires.templates.append(TemplateWire(template, setting, body, shape.strict or shape.takes(ecs)))
-        wires.targets.append(Target("index template", template, shape, writable=False))
+        composed = shape.strict or shape.takes(ecs)
+        wires.templates.append(TemplateWire(template, setting, body, composed))
+        wires.targets.append(Target("index template", template, shape, writable=False, ecs=composed))
     for concrete in indices:
         if any(one.name == concrete for one in wires.indices):
             continue
