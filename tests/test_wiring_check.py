@@ -313,6 +313,26 @@ def test_nobodys_field_is_changed(installed: Engine, document: dict[str, Any]) -
     assert put(installed, "app-fields", document) == document
 
 
+def test_an_event_that_no_script_can_be_run_on_says_so(installed: Engine) -> None:
+    index = {"settings": {"index.default_pipeline": "allocfail"}, "mappings": {"dynamic": False}}
+    installed.request("PUT", "/app-big", index)
+    for document in (
+        {**LINE, "event": {"kind": "alert"}, "deep": [{"er": BIG}]},
+        {"event": {"original": LINE["message"], "id": BIG}},
+        {"log": json.dumps({"log": LINE["message"]}), "id": BIG},
+    ):
+        out = put(installed, "app-big", document)
+        if installed.product == "elasticsearch":
+            assert out["allocfail"]["order"] == 1
+            continue
+        assert "an integer beyond 2^63-1" in out["allocfail"]["error"]
+        assert out["tags"] == ["allocfail-pipeline-error"]
+        assert out["event"]["kind"] == document.get("event", {}).get("kind", "pipeline_error")
+        assert {**out, **document, "event": 0} == {**out, "event": 0}
+    decoded = {**LINE, "id": BIG, "allocfail": {"fingerprint": {"id": "af1:0"}}}
+    assert put(installed, "app-big", decoded) == decoded
+
+
 def test_an_event_beside_nobodys_fields(installed: Engine) -> None:
     index = {"settings": {"index.default_pipeline": "allocfail"}, "mappings": {"dynamic": False}}
     installed.request("PUT", "/app-fields", index)

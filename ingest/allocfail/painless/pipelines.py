@@ -1,9 +1,10 @@
 """Makes the ingest pipelines as the JSON an engine takes, from YAML, Painless in its own files, and facts.
 
-A definition in ``pipelines/*.yml`` reads like the pipeline it becomes, with four additions: ``step`` of a script
+A definition in ``pipelines/*.yml`` reads like the pipeline it becomes, with five additions: ``step`` of a script
 processor names the function of the decoder that it runs, compiled (:mod:`allocfail.painless.scripts`);
-``if: {file: …}`` takes a condition from a file (``engine: …``: where only that one needs it), ``optional: true`` calls
-a pipeline that need not be there, and ``include`` takes a list from another YAML file.
+``if: {file: …}`` takes a condition from a file or several (``then: …``: what is asked, where these are functions alone;
+``engine: …``: where only that one needs it), ``engine: …`` beside it is for a processor that only that one needs,
+``optional: true`` calls a pipeline that need not be there, and ``include`` takes a list from another YAML file.
 """
 
 from __future__ import annotations
@@ -138,10 +139,11 @@ def _script(tag: str) -> tuple[str, dict[str, Any]]:
 
 
 def _processor(kind: str, body: dict[str, Any], engine: Dialect, options: Options) -> dict[str, Any]:
-    body = dict(body)
+    body = {key: value for key, value in body.items() if key != "engine"}
     condition = body.get("if")
     if isinstance(condition, dict):
-        body["if"] = _painless(condition["file"])
+        files = [condition["file"]] if isinstance(condition["file"], str) else condition["file"]
+        body["if"] = "\n".join([*map(_painless, files), *([condition["then"]] if "then" in condition else [])])
         if condition.get("engine", engine.name) != engine.name:
             del body["if"]
     if body.pop("optional", False):
@@ -180,7 +182,10 @@ def build(
             "description": definition["description"],
             "version": version_number(),
             "processors": [
-                _processor(kind, b, engine, options) for p in definition["processors"] for kind, b in p.items()
+                _processor(kind, b, engine, options)
+                for p in definition["processors"]
+                for kind, b in p.items()
+                if b.get("engine", engine.name) == engine.name
             ],
             "on_failure": _on_failure(definition["on_failure"], only),
         }
