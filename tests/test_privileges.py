@@ -57,6 +57,10 @@ def test_the_documented_role_is_enough(admin: Engine) -> None:
         assert done(install(limited, WANTED, wiring)) == []
         assert set(actions(status(limited, WANTED)).values()) == {"current", "wired", "failed", "unset"}
         assert put(admin, "app-logs", {})["through"] is True
+        named = {"index_patterns": ["app-named-*"], "template": {"settings": {"index.default_pipeline": ENTRY}}}
+        admin.request("PUT", "/_index_template/app-named", named)
+        assert actions(status(limited, WANTED))["index template app-named"] == "wired"
+        admin.request("DELETE", "/_index_template/app-named")
 
         with key_with(admin, role("ship")) as shipping:
             assert (shipping.product, shipping.version) == ("elasticsearch", "")
