@@ -460,6 +460,8 @@ class Standing:
     letters: str = ""
     """Types of the blocks that would be large enough and may not be used."""
     managed: bool = True
+    unmarked: bool = False
+    """No mark counts for the request."""
     loop_order: int = -1
     """Where the test of blocks before 4.4 failed: so many pages in blocks above it, against so many wanted."""
     loop_pages: int = 0

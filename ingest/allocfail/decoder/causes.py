@@ -66,6 +66,13 @@ class Weighed:
     page_kb: int
 
 
+def _hides_zones(case: Case, finding: _Finding, page_kb: int) -> bool:
+    """Whether the log was cut before the zone that the request would be served from first."""
+    if case.complete or any(s.zone["name"] == finding.place.zone for s in finding.zones):
+        return False
+    return pages_elsewhere(case, page_kb) > 0
+
+
 def pages_elsewhere(case: Case, page_kb: int) -> int:
     """Return how many pages are free in zones that the dump does not print."""
     total = case.memory.counters.get("free", 0)
@@ -104,17 +111,19 @@ def _decide(case: Case, finding: _Finding, page_kb: int, *, unmarked: bool) -> N
     elif unmarked and any(s.managed for s in allowed):
         if any(s.usable_order >= order for s in allowed):
             finding.cause = "transient"
+        elif any(s.managed and not _whole_list(s) for s in allowed) or _hides_zones(case, finding, page_kb):
+            finding.cause = "unknown"
         else:
             pieces = order > 0 and any(s.usable_order >= 0 for s in allowed)
             finding.cause = "fragmentation" if pieces else "reserves-exhausted"
     elif _early(finding.zones):
         finding.cause = "early-boot"
     elif not any(s.managed for s in allowed):
-        seen = bool(finding.zones) or "ram_pages" in case.memory.totals
+        seen = (bool(finding.zones) or "ram_pages" in case.memory.totals) and not _hides_zones(case, finding, page_kb)
         finding.cause = "zone-empty" if seen else "unknown"
     elif "open" in states:
         finding.cause = "transient"
-    elif "unknown" in states:
+    elif "unknown" in states or _hides_zones(case, finding, page_kb):
         finding.cause = "unknown"
     elif _confined(case, finding, states, page_kb):
         finding.cause = "zone-limit"
@@ -192,8 +201,14 @@ def _weigh(case: Case, ask: Ask, place: Place, flags: tuple[str, ...], page_kb: 
         zones.append(standing)
         if "node" in zone and excludes_node(case, flags, zone["node"]):
             standing.allowed, standing.state, standing.widest = False, "excluded-node", standing.state
-        elif unmarked and standing.usable_order >= ask.order and standing.state != "empty":
-            standing.state = standing.widest = "open"
+        elif unmarked and standing.state != "empty":
+            standing.unmarked = True
+            if standing.usable_order >= ask.order:
+                standing.state = standing.widest = "open"
+            elif not _whole_list(standing):
+                standing.state = standing.widest = "unknown"
+            elif standing.usable_order >= 0:
+                standing.state = standing.widest = "block-reserved" if standing.letters else "no-block"
     return _Finding(zones, [s for s in zones if s.allowed], ask, place)
 
 
@@ -219,7 +234,11 @@ def _weigh_all(case: Case, order: int, eras: tuple[Era, ...], *, unmarked: bool)
     findings: list[_Finding] = []
     unknown: list[str] = []
     reserve = node = False
-    for flags in case.readings:
+    for printed in case.readings:
+        flags = printed
+        if case.kind == "vmalloc_allocation_failure" and "__GFP_DMA" not in flags and "__GFP_DMA32" not in flags:
+            # Its pages may lie in HighMem, whatever the mask says ([4.8.15], [6.12.117] mm/vmalloc.c).
+            flags = (*printed, "__GFP_HIGHMEM")
         for ask in allocator.asks(flags, order, eras):
             for place in _places(case, ask, version):
                 found = _weigh(case, ask, place, flags, page_kb, unmarked=unmarked)
@@ -235,7 +254,7 @@ def _weigh_all(case: Case, order: int, eras: tuple[Era, ...], *, unmarked: bool)
                     _decide(case, each, page_kb, unmarked=unmarked)
                     findings.append(each)
     first = findings[0]
-    if len(findings) == 1 and "unknown" not in first.states:
+    if len(findings) == 1 and "unknown" not in first.states and first.cause != "unknown":
         return Weighed(first, first.cause, [], [first.cause], [False for _ in first.zones], page_kb)
     causes = list(dict.fromkeys(f.cause for f in findings))
     mixed = [_differ(findings, i) for i in range(len(first.zones))]
@@ -253,6 +272,8 @@ def _weigh_all(case: Case, order: int, eras: tuple[Era, ...], *, unmarked: bool)
             unknown.append(words["mask"])
         if not unknown:
             unknown.append(words["machine"])
+    if _hides_zones(case, first, page_kb):
+        unknown.append(words["zones"])
     if "unknown" in first.states:
         cut = any(s.zone.get("blocks_cut", False) for s in first.allowed)
         unknown.append(words["cut" if cut else "numbers"])
@@ -291,7 +312,7 @@ class Weighing:
 
 def weigh(case: Case) -> Weighing:
     """Work out how each zone stood for the request of a case."""
-    if case.may_sleep is None and case.context in ("softirq", "hardirq", "nmi"):
+    if case.may_sleep is None and case.interrupt:
         case.may_sleep = False  # whatever the mask says, interrupts cannot
     reclaims = is_reclaiming(case)
     oldest, newest = version_bounds(case)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "basic_values",
+    "crash_words",
     "grouped",
     "kind_values",
     "missing_inputs",
@@ -86,6 +87,10 @@ def _phrase(standing: Standing, page_kb: int, *, nodes: bool, order: int, blocks
     state = standing.state
     if state == "order-loop" and blocks == "el6":
         state = "order-loop-el6"
+    elif standing.unmarked and state in ("open", "no-block"):
+        state = "unmarked-" + state
+    elif standing.unmarked and state in SHORT:
+        state = "unmarked-none"
     out = ""
     named = False
     for piece in pieces(words.get(state, "")):
@@ -210,6 +215,12 @@ def kind_values(case: Case, out: dict[str, str]) -> None:
         out["memcg"] = group_of(case) or ""
 
 
+def crash_words(case: Case) -> str:
+    """Return the sentence that says that this may be a crash kernel."""
+    ram_kb = case.memory.totals.get("ram_pages", 0) * (case.memory.page_kb or 4)
+    return fill(wording()["text"]["crash_kernel"], {"amount": size(ram_kb)})
+
+
 def zone_values(case: Case, weighed: Weighed, text: str, out: dict[str, str]) -> None:
     """Add what the zones say, as far as the sentence ``text`` asks for it."""
     words = wording()["text"]
@@ -226,14 +237,15 @@ def zone_values(case: Case, weighed: Weighed, text: str, out: dict[str, str]) ->
         zones = _phrases(weighed, short)
         out["short"] = fill(words["short"], {"zones": zones}) if zones else ""
     if "{above}" in text or "{elsewhere}" in text:
-        pages = pages_elsewhere(case, page_kb)
-        kb = pages * page_kb + sum(
-            s.zone.get("free_kb", 0) for s in finding.zones if s.state in ("excluded-zone", "excluded-node")
-        )
-        least = sum(s.zone.get("min_kb", 0) for s in finding.allowed)
-        told = kb > least and kb > 0
-        out["above"] = fill(words["above"], {"amount": size(kb)}) if told else ""
-        out["elsewhere"] = fill(words["elsewhere"], {"amount": size(kb)}) if told else ""
+        hidden = pages_elsewhere(case, page_kb) * page_kb
+        kept = sum(s.zone.get("free_kb", 0) for s in finding.zones if s.state in ("excluded-zone", "excluded-node"))
+        least = max(1, sum(s.zone.get("min_kb", 0) for s in finding.allowed))
+        out["above"] = fill(words["above"], {"amount": size(kept)}) if kept >= least else ""
+        if hidden >= least:
+            # A zone that is not printed may well be one that the request may use: the kernel leaves out whole nodes.
+            out["above"] += fill(words["unseen"], {"amount": size(hidden)})
+        told = hidden + kept >= least
+        out["elsewhere"] = fill(words["elsewhere"], {"amount": size(hidden + kept)}) if told else ""
     out["confined"] = wording()["confined"][finding.place.zone]
     if "{nodes}" in text:
         out["nodes"] = case.nodemask if case.nodemask not in (None, "(null)") else case.mems_allowed or ""

@@ -16,6 +16,7 @@ from allocfail.decoder.case import (
     frame_sets,
     group_of,
     ignores_marks,
+    is_crash_kernel,
     is_early_boot,
     is_suspended,
     vmalloc_way,
@@ -23,6 +24,7 @@ from allocfail.decoder.case import (
 from allocfail.decoder.knowledge import Features, fill, wording
 from allocfail.decoder.sentences import (
     basic_values,
+    crash_words,
     kind_values,
     missing_inputs,
     request_words,
@@ -79,15 +81,16 @@ def _features(weighing: Weighing) -> Features:
     """Return what rules ask for, the cause left out."""
     case = weighing.case
     weighed = weighing.weighed
-    zones = bool(case.memory.zones)
+    zones = bool(case.memory.zones) and weighed is not None
     out: Features = {"kind": case.kind, "complete": case.complete, "has_order": case.order is not None, "zones": zones}
     if case.may_sleep is not None:
         out["may_sleep"] = case.may_sleep
     if case.context is not None:
         out["context"] = case.context
+    out["interrupt"] = case.interrupt
     if case.order is not None:
         out["order"] = case.order
-    if zones and not any("node" in z for z in case.memory.zones):
+    if case.memory.zones and not any("node" in z for z in case.memory.zones):
         out["no_numa"] = True
     if weighing.reclaims:
         out["reclaimer"] = True
@@ -126,6 +129,8 @@ def _of_kind(case: Case, out: Features) -> None:
         if case.oom_constraint is not None:
             out["oom_constraint"] = case.oom_constraint
         memcg = frame_sets().memcg
+        if case.order == -1 or "moom_callback" in case.functions:
+            out["sysrq"] = True
         if case.oom_constraint == "CONSTRAINT_MEMCG" or any(name.startswith(memcg) for name in case.functions):
             out["oom"] = "memcg"
         elif "pagefault_out_of_memory" in case.functions and not any(case.readings):
@@ -142,6 +147,7 @@ class _Site(NamedTuple):
     falls_back: bool
     """Nothing is lost if the request may not sleep or does not insist; ``always``: whatever it is."""
     always: bool
+    network: bool
 
 
 @cache
@@ -154,6 +160,7 @@ def _sites() -> tuple[_Site, ...]:
             row.get("look", ""),
             row.get("falls_back", False),
             row.get("always", False),
+            row.get("network", False),
         )
         for row in facts.load()["verdict"]["sites"]
     )
@@ -185,7 +192,16 @@ def _gave_up(weighing: Weighing) -> list[str]:
     """Return why a request that may sleep was let fail: all reasons that hold, by name."""
     case = weighing.case
     eras = weighing.eras
-    if not case.may_sleep or not case.readings or case.order is None or case.kind != "page_allocation_failure":
+    if not case.may_sleep or not case.readings:
+        return []
+    if case.kind == "vmalloc_allocation_failure":
+        # What it asks for are single pages, and only these two keep such a request from being tried on and on.
+        return [
+            name
+            for name, flag in (("one-try", "__GFP_NORETRY"), ("may-fail", "__GFP_RETRY_MAYFAIL"))
+            if vmalloc_way(case) == "pages" and all_have(case, flag)
+        ]
+    if case.order is None or case.kind != "page_allocation_failure":
         return []
     found: list[str] = []
     insists = all_have(case, "__GFP_REPEAT") or all_have(case, "__GFP_RETRY_MAYFAIL")
@@ -262,6 +278,10 @@ def _remedies() -> tuple[_Remedy, ...]:
     return tuple(found)
 
 
+#: Remedies for a crash kernel.
+_CRASH = ("crashkernel", "none")
+
+
 class _Advice(NamedTuple):
     """What follows from the cause and the other features."""
 
@@ -289,6 +309,9 @@ def _advice(
     ]
     if features["kind"] == "page_allocation_stall":
         found = []
+    elif "crash_kernel" in features:
+        # Settings of the machine that crashed do not reach the kernel that saves the dump.
+        found = [r for r in found if r.id in _CRASH]
     actions: list[dict[str, str]] = []
     for r in found:
         action = {"id": r.id, "action": r.action, "cost": r.cost, "from_release": r.release}
@@ -325,12 +348,16 @@ def _more_features(case: Case, features: Features, values: dict[str, str], gave_
         values["site_says"] = site.says
         look = site.look
         features["site_known"] = True
+        if site.network:
+            features["network"] = True
         if site.falls_back and (site.always or case.may_sleep is False or features["noretry"]):
             features["falls_back"] = True
     if case.after is not None:
         values["after"] = case.after
     features["receive"] = _receives(case.kept)
     features["suspend"] = "suspend" in gave_up
+    if is_crash_kernel(case):
+        features["crash_kernel"] = True
     features["boot"] = case.comm is not None and case.comm.startswith("swapper")
     features["low"] = all_have(case, "__GFP_DMA") or all_have(case, "__GFP_DMA32")
     if "order-loop" not in features:
@@ -374,6 +401,8 @@ def _judged(weighing: Weighing, features: Features, values: dict[str, str]) -> J
         if lacks and rule["value"] == "fragmentation":
             weighed.finding.qualifiers.append("cannot-compact")
     out: dict[str, Any] = {"cause": rule["value"], "summary": fill(rule["summary"], values)}
+    if is_crash_kernel(case):
+        out["summary"] += crash_words(case)
     if weighed is not None and weighed.finding.qualifiers and weighed.cause == weighed.finding.cause:
         out["qualifiers"] = weighed.finding.qualifiers
     look = _more_features(case, features, values, gave_up)
