@@ -728,3 +728,25 @@ def test_a_crash_kernel_is_not_tuned_by_the_machines_settings(
     assert ("crash kernel" in allocfail["verdict"]["summary"]) is there
     assert (actions_of(text) == ["crashkernel"]) is there
     assert ("crash-kernel" in [article["id"] for article in allocfail["kb"]]) is there
+
+
+@pytest.mark.parametrize(
+    ("mask", "frames", "says"),
+    [
+        ("GFP_ATOMIC", "alloc_pages try_fill_recv virtnet_poll net_rx_action __do_softirq", "receive ring"),
+        (
+            "GFP_KERNEL",
+            "kmalloc_order e1000_setup_rx_resources e1000_open __dev_open dev_ioctl do_syscall_64",
+            "interface",
+        ),
+        ("GFP_KERNEL", "kmalloc_order open_ctree btrfs_mount vfs_get_tree path_mount do_syscall_64", "the mount fails"),
+        ("GFP_KERNEL", "kmalloc_order some_probe local_pci_probe process_one_work kthread ret_from_fork", "without it"),
+        ("GFP_KERNEL", "kmalloc_order nfsd_init do_one_initcall do_init_module do_syscall_64", "does not start"),
+        ("GFP_KERNEL", "kmalloc_order some_read vfs_read do_syscall_64", "does not show"),
+    ],
+)
+def test_what_was_being_done_says_what_is_lost(mask: str, frames: str, says: str) -> None:
+    text = dump("5.15.100", mask, 4, SCATTERED, frames=f"warn_alloc __alloc_pages_slowpath __alloc_pages {frames}")
+    verdict = judged(text)
+    assert says in verdict["severity_reason"]
+    assert verdict["severity"] == ("degraded" if mask == "GFP_ATOMIC" else "unknown")

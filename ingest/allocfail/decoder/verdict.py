@@ -148,19 +148,25 @@ class _Site(NamedTuple):
     """Nothing is lost if the request may not sleep or does not insist; ``always``: whatever it is."""
     always: bool
     network: bool
+    receive: bool
+    """A network driver's receive buffer, by whatever name the driver gave the function."""
+    operations: frozenset[str]
+    """What the request was made for, where the site itself is not known: functions further out."""
 
 
 @cache
 def _sites() -> tuple[_Site, ...]:
     return tuple(
         _Site(
-            frozenset(row["frames"]),
+            frozenset(row.get("frames", ())),
             frozenset(row.get("under", ())),
             row["says"],
             row.get("look", ""),
             row.get("falls_back", False),
             row.get("always", False),
             row.get("network", False),
+            row.get("receive", False),
+            frozenset(row.get("operations", ())),
         )
         for row in facts.load()["verdict"]["sites"]
     )
@@ -171,6 +177,18 @@ def _site_of(kept: tuple[str, ...]) -> _Site | None:
     """Return what is known of the site that these frames are."""
     for site in _sites():
         if any(name in site.frames for name in kept) and (not site.under or any(name in site.under for name in kept)):
+            return site
+    return None
+
+
+def _caller_of(case: Case) -> _Site | None:
+    """Return what is known of who asked: by the site, else by the kind of buffer, else by what it was made for."""
+    known = _site_of(case.kept)
+    if known is not None:
+        return known
+    received = case.may_sleep is False and _receives(case.kept)
+    for site in _sites():
+        if (received and site.receive) or (case.may_sleep and any(name in site.operations for name in case.callers)):
             return site
     return None
 
@@ -343,7 +361,7 @@ def _more_features(case: Case, features: Features, values: dict[str, str], gave_
     if ".el6" in (case.release or "") and _compacts(case):
         features["el6_compacts"] = True
     look = ""
-    site = _site_of(case.kept)
+    site = _caller_of(case)
     if site is not None:
         values["site_says"] = site.says
         look = site.look
