@@ -750,3 +750,16 @@ def test_what_was_being_done_says_what_is_lost(mask: str, frames: str, says: str
     verdict = judged(text)
     assert says in verdict["severity_reason"]
     assert verdict["severity"] == ("degraded" if mask == "GFP_ATOMIC" else "unknown")
+
+
+def test_a_task_that_is_being_killed_is_let_fail() -> None:
+    text = dump("5.15.100", "GFP_KERNEL", 0, zone(free=100, least=1500))
+    assert [reason.partition(":")[0] for reason in judged(text)["gave_up"]] == ["none of the known reasons"]
+    kill = "Out of memory: Killed process {} (cat) total-vm:100kB, anon-rss:1kB\n"
+    for pid, reason in ((7, "being killed"), (8, "none of the known reasons")):
+        *_, event = decode_bytes((kill.format(pid) + text).encode())
+        found = event.document["allocfail"]["verdict"]["gave_up"]
+        assert [said.partition(":")[0] for said in found] == [reason]
+    long_ago = kill.format(7) + "something else\n" * 3000 + text
+    *_, event = decode_bytes(long_ago.encode())
+    assert event.document["allocfail"]["verdict"]["gave_up"][0].startswith("none")

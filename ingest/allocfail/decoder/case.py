@@ -93,6 +93,8 @@ class Case:
     oom_limit_kb: int | None
     follows: dict[str, Any] | None
     """The verdict of the page failure that a slab report follows."""
+    dying: bool
+    """The OOM killer had chosen the task shortly before."""
     after: str | None
     """A line behind the event that says what came of it."""
 
@@ -311,6 +313,7 @@ def case_of(event: Event, memory: Memory) -> Case:
         oom_memcg=dump.oom.memcg,
         oom_limit_kb=dump.oom.limit_kb,
         follows=follows,
+        dying=dump.banner is not None and dump.banner.pid is not None and dump.banner.pid in dump.victims,
         after=dump.after,
     )
 

@@ -246,6 +246,8 @@ def _gave_up(weighing: Weighing) -> list[str]:
         found.append("suspend")
     if weighing.reclaims:
         found.append("reclaimer")
+    if case.dying and not case.interrupt:
+        found.append("killed")
     if not found and case.order <= _COSTLY:
         found.append("none")
     return found
