@@ -763,3 +763,28 @@ def test_a_task_that_is_being_killed_is_let_fail() -> None:
     long_ago = kill.format(7) + "something else\n" * 3000 + text
     *_, event = decode_bytes(long_ago.encode())
     assert event.document["allocfail"]["verdict"]["gave_up"][0].startswith("none")
+
+
+@pytest.mark.parametrize(("release", "cause"), [("6.6.100", "unknown"), ("6.5.0", "reserve-held")])
+def test_a_stable_series_that_was_not_read_is_tried_both_ways(release: str, cause: str) -> None:
+    verdict = judged(dump(release, "GFP_ATOMIC", 0, zone(free=3000, least=1500, lists="3000 (H)")))
+    assert verdict["cause"] == cause
+    assert judged(dump(release, "GFP_ATOMIC", 0, zone(free=3000, least=1500)))["cause"] == "transient"
+
+
+@pytest.mark.parametrize(("free", "near"), [(1440, True), (1400, False)])
+def test_a_zone_just_below_its_mark_is_at_its_limit(free: int, *, near: bool) -> None:
+    verdict = judged(dump("5.15.100", "GFP_KERNEL", 0, zone(free=free, least=1500)))
+    assert (verdict["cause"], state(verdict)) == ("exhaustion", "below")
+    assert ("at its limit" in verdict["summary"]) is near
+
+
+def test_no_sentence_has_a_gap_where_the_log_has_one() -> None:
+    softirq = "warn_alloc __alloc_pages __netdev_alloc_skb some_poll net_rx_action __do_softirq irq_exit"
+    text = "Call Trace:\n" + "".join(f" {name}+0x10/0x20\n" for name in softirq.split())
+    (event,) = decode_bytes(text.encode())
+    reasons = [article["why"] for article in event.document["allocfail"]["kb"]]
+    assert any("(mask not shown)" in why for why in reasons)
+    assert not any("{" in why for why in reasons)
+    only_above = dump("5.15.100", "GFP_KERNEL", 0, zone("Movable", free=900, least=100))
+    assert ": ." not in judged(only_above)["summary"]

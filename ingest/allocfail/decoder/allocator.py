@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from allocfail.decoder.memory import Memory, Zone
 
 __all__ = [
+    "NEAR",
     "SMALL_KB",
     "Ask",
     "Era",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from allocfail.decoder.allocator import NEAR
 from allocfail.decoder.case import MOST_ORDER, all_have, beyond, frame_sets, group_of
 from allocfail.decoder.causes import PIECES, SHORT, is_large, pages_elsewhere
 from allocfail.decoder.knowledge import fill, pieces, wording
@@ -91,6 +92,8 @@ def _phrase(standing: Standing, page_kb: int, *, nodes: bool, order: int, blocks
         state = "unmarked-" + state
     elif standing.unmarked and state in SHORT:
         state = "unmarked-none"
+    elif state == "below" and standing.avail + min(NEAR, standing.need // 8) >= standing.need:
+        state = "at-limit"  # zones are pinned there under pressure
     out = ""
     named = False
     for piece in pieces(words.get(state, "")):
@@ -167,7 +170,14 @@ def _join(weighed: Weighed, which: tuple[str, ...] | None) -> str:
 
 def basic_values(case: Case) -> dict[str, str]:
     """Return the numbers of the request, for sentences."""
-    out = {"comm": case.comm or "the task", "cache": case.cache or "(unknown)", "reason": case.vmalloc_reason or ""}
+    text = wording()["text"]
+    out = {
+        "comm": case.comm or "the task",
+        "cache": case.cache or "(unknown)",
+        "reason": case.vmalloc_reason or text["no_reason"],
+        "gfp": text["no_mask"],
+        "mask": text["no_mask"],
+    }
     if case.order is not None:
         out["order"] = str(case.order)
         if 0 <= case.order <= MOST_ORDER:
@@ -227,7 +237,7 @@ def zone_values(case: Case, weighed: Weighed, text: str, out: dict[str, str]) ->
     finding = weighed.finding
     page_kb = weighed.page_kb
     if "{all}" in text:
-        out["all"] = _join(weighed, None)
+        out["all"] = _join(weighed, None) or words["no_zone"]
     if "{pieces}" in text:
         out["pieces"] = _join(weighed, PIECES)
     if "{open}" in text:
