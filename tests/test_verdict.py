@@ -788,3 +788,17 @@ def test_no_sentence_has_a_gap_where_the_log_has_one() -> None:
     assert not any("{" in why for why in reasons)
     only_above = dump("5.15.100", "GFP_KERNEL", 0, zone("Movable", free=900, least=100))
     assert ": ." not in judged(only_above)["summary"]
+
+
+@pytest.mark.parametrize(
+    ("mask", "order", "article"),
+    [
+        ("0xcc4(GFP_KERNEL|GFP_DMA32)", 5, "dma-zones-and-cma"),
+        ("0xc04(GFP_NOIO|GFP_DMA32)", 0, "dma-zones-and-cma"),
+        ("0xc00(GFP_NOIO)", 0, "watermarks-and-reserves"),
+    ],
+)
+def test_a_header_alone_is_linked_to_more_than_zone_reclaim(mask: str, order: int, article: str) -> None:
+    (event,) = decode_bytes(f"cat: page allocation failure: order:{order}, mode:{mask}, nodemask=(null)\n".encode())
+    links = [link["id"] for link in event.document["allocfail"]["kb"]]
+    assert links[:2] == ["zone-reclaim-mode", article]
