@@ -802,3 +802,23 @@ def test_a_header_alone_is_linked_to_more_than_zone_reclaim(mask: str, order: in
     (event,) = decode_bytes(f"cat: page allocation failure: order:{order}, mode:{mask}, nodemask=(null)\n".encode())
     links = [link["id"] for link in event.document["allocfail"]["kb"]]
     assert links[:2] == ["zone-reclaim-mode", article]
+
+
+@pytest.mark.parametrize(
+    ("release", "says"),
+    [
+        ("2.6.32-431.el6.x86_64", "several nodes"),
+        ("2.6.18", "makes no block"),
+        ("2.6.32", "lumpy"),
+        ("3.2.0-4-amd64", "lumpy"),
+        ("3.8.13", "makes no block"),
+        ("5.15.100", "makes no block"),
+    ],
+)
+def test_what_zone_reclaim_makes_of_adjacent_pages_depends_on_the_kernel(release: str, says: str) -> None:
+    mask = "0xd0" if release[0] != "5" else "0xcc0(GFP_KERNEL)"
+    stop = "." if release[0] == "2" else ":"
+    text = f"cat: page allocation failure{stop} order:6, mode:{mask}\nPid: 7, comm: cat Not tainted {release} #1\n"
+    verdict = judged(text)
+    assert verdict["zone_reclaim_mode"] == "may-hurt"
+    assert says in verdict["zone_reclaim_reason"]

@@ -45,6 +45,10 @@ _OLDEST = 2_006_000
 _NEWEST = 999_999_999
 
 
+#: Reclaim that takes neighbours along is in 2.6.32 to 3.3.8 mm/vmscan.c (isolate_lru_pages) and not in 3.8.13.
+_LUMPY = 2_006_032
+_NOT_LUMPY = 3_008_000
+
 #: Above this order the kernel gives up rather than retry (PAGE_ALLOC_COSTLY_ORDER).
 _COSTLY = 3
 
@@ -347,21 +351,20 @@ def _advice(
     )
 
 
-def _compacts(case: Case) -> bool:
-    """Whether RHEL 6's zone reclaim compacts for the request ([el6] mm/vmscan.c zone_reclaim_compact)."""
-    return (
-        len({z.get("node", 0) for z in case.memory.zones}) > 1
-        and bool(case.may_sleep)
-        and (case.order or 0) > 0
-        and all_have(case, "__GFP_FS")
-        and all_have(case, "__GFP_IO")
-    )
+def _compacts(case: Case, features: Features) -> None:
+    """Say whether RHEL 6's zone reclaim compacts for the request ([el6] mm/vmscan.c zone_reclaim_compact)."""
+    if not case.may_sleep or (case.order or 0) == 0 or not all_have(case, "__GFP_FS") or not all_have(case, "__GFP_IO"):
+        return
+    if len({z.get("node", 0) for z in case.memory.zones}) > 1:
+        features["el6_compacts"] = True
+    elif not case.memory.zones:
+        features["el6_may_compact"] = True
 
 
 def _more_features(case: Case, features: Features, values: dict[str, str], gave_up: list[str]) -> str:
     """Add what severity, zone reclaim and remedies ask for; return where to look for the damage."""
-    if ".el6" in (case.release or "") and _compacts(case):
-        features["el6_compacts"] = True
+    if ".el6" in (case.release or ""):
+        _compacts(case, features)
     look = ""
     site = _caller_of(case)
     if site is not None:
@@ -428,6 +431,8 @@ def _judged(weighing: Weighing, features: Features, values: dict[str, str]) -> J
     look = _more_features(case, features, values, gave_up)
     oldest = weighing.oldest or _OLDEST
     newest = weighing.newest or _NEWEST
+    if oldest >= _LUMPY and newest < _NOT_LUMPY:
+        features["lumpy"] = True
     advice = _advice(tuple(features.items()), case.release or "", oldest, newest, look)
     out["zone_reclaim_mode"] = advice.reclaim["value"]
     out["zone_reclaim_reason"] = fill(advice.reclaim["reason"], values)
