@@ -822,3 +822,21 @@ def test_what_zone_reclaim_makes_of_adjacent_pages_depends_on_the_kernel(release
     verdict = judged(text)
     assert verdict["zone_reclaim_mode"] == "may-hurt"
     assert says in verdict["zone_reclaim_reason"]
+
+
+@pytest.mark.parametrize(
+    ("release", "mask", "needed", "cause"),
+    [
+        ("6.12.117", "GFP_KERNEL", 750, "transient"),
+        ("5.4.0", "GFP_KERNEL", 750, "transient"),
+        ("4.8.15", "0x24000c0(GFP_KERNEL)", 1500, "transient"),
+    ],
+)
+def test_a_task_that_is_being_killed_may_go_deeper(release: str, mask: str, needed: int, cause: str) -> None:
+    text = dump(release, mask, 0, zone(free=900, least=1500))
+    assert judged(text)["cause"] == "exhaustion"
+    kill = "Out of memory: Killed process 7 (cat) total-vm:100kB, anon-rss:1kB\n"
+    *_, event = decode_bytes((kill + text).encode())
+    verdict = event.document["allocfail"]["verdict"]
+    assert (verdict["cause"], verdict["zones"][0]["needed_pages"]) == (cause, needed)
+    assert ("was being killed" in verdict["summary"]) == release.startswith("4.8")

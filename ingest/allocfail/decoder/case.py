@@ -32,6 +32,7 @@ __all__ = [
     "is_early_boot",
     "is_reclaiming",
     "is_suspended",
+    "is_victim",
     "version_bounds",
     "vmalloc_way",
 ]
@@ -41,6 +42,9 @@ _NO_ADDRESSES = ("use vmalloc=", "Address range restricted")
 
 #: A crash kernel rarely has more than this, a server that one could install never so little (expert's judgement).
 _CRASH_KB = 1024 * 1024
+
+#: Until then a task with TIF_MEMDIE had no mark at all ([3.10.99], [4.8.15], not [4.14.177] mm/page_alloc.c).
+_VICTIMS_HAVE_MARKS = 4_014_000
 
 #: Orders above this are no order of any kernel's.
 MOST_ORDER = 30
@@ -137,9 +141,19 @@ def is_reclaiming(case: Case) -> bool:
     return any(name in reclaim for name in case.callers)
 
 
-def ignores_marks(case: Case, *, reclaims: bool) -> bool:
-    """Whether no watermark counts for the request: PF_MEMALLOC, or __GFP_MEMALLOC in its mask (3.8 and later)."""
+def ignores_marks(case: Case, *, reclaims: bool, newest: int) -> bool:
+    """Whether no watermark counts for the request: PF_MEMALLOC, or __GFP_MEMALLOC in its mask (3.8 and later).
+
+    Nor does one for a task that is being killed, on kernels before 4.14; ``newest``: the newest version it can be.
+    """
+    if is_victim(case) and 0 < newest < _VICTIMS_HAVE_MARKS:
+        return True
     return (reclaims or all_have(case, "__GFP_MEMALLOC")) and not all_have(case, "__GFP_NOMEMALLOC")
+
+
+def is_victim(case: Case) -> bool:
+    """Whether the request may dip into the reserve that a task which is being killed has."""
+    return case.dying and not case.interrupt and not all_have(case, "__GFP_NOMEMALLOC")
 
 
 def all_have(case: Case, flag: str) -> bool:

@@ -13,6 +13,7 @@ from allocfail.decoder.case import (
     excludes_node,
     ignores_marks,
     is_reclaiming,
+    is_victim,
     version_bounds,
 )
 from allocfail.decoder.knowledge import wording
@@ -239,7 +240,11 @@ def _weigh_all(case: Case, order: int, eras: tuple[Era, ...], *, unmarked: bool)
         if case.kind == "vmalloc_allocation_failure" and "__GFP_DMA" not in flags and "__GFP_DMA32" not in flags:
             # Its pages may lie in HighMem, whatever the mask says ([4.8.15], [6.12.117] mm/vmalloc.c).
             flags = (*printed, "__GFP_HIGHMEM")
-        for ask in allocator.asks(flags, order, eras):
+        for asked in allocator.asks(flags, order, eras):
+            ask = asked
+            if is_victim(case) and not unmarked:
+                # Since 4.14 ALLOC_OOM instead of its own flags ([4.14.177], [6.12.117] mm/page_alloc.c).
+                ask = asked._replace(halved=True, quartered=False, reserve=True)
             for place in _places(case, ask, version):
                 found = _weigh(case, ask, place, flags, page_kb, unmarked=unmarked)
                 some = [found]
@@ -324,5 +329,6 @@ def weigh(case: Case) -> Weighing:
     seen = bool(case.memory.zones) or (low and "ram_pages" in case.memory.totals)
     known = bool(case.readings) and case.kind != "slab_allocation_failure"
     if seen and known and order is not None and 0 <= order <= MOST_ORDER:
-        weighed = _weigh_all(case, order, eras, unmarked=ignores_marks(case, reclaims=reclaims))
+        unmarked = ignores_marks(case, reclaims=reclaims, newest=newest)
+        weighed = _weigh_all(case, order, eras, unmarked=unmarked)
     return Weighing(case, reclaims, eras, oldest, newest, weighed)

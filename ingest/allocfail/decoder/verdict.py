@@ -98,7 +98,7 @@ def _features(weighing: Weighing) -> Features:
         out["no_numa"] = True
     if weighing.reclaims:
         out["reclaimer"] = True
-    if ignores_marks(case, reclaims=weighing.reclaims):
+    if ignores_marks(case, reclaims=weighing.reclaims, newest=weighing.newest):
         out["unmarked"] = True
     out["noretry"] = all_have(case, "__GFP_NORETRY")
     if all_have(case, "__GFP_RETRY_MAYFAIL"):
@@ -418,7 +418,8 @@ def _judged(weighing: Weighing, features: Features, values: dict[str, str]) -> J
     gave_up = _gave_up(weighing)
     if weighed is not None:
         zone_values(case, weighed, rule["summary"], values)
-        values["unmarked"] = wording()["text"]["reclaiming" if weighing.reclaims else "memalloc"]
+        lifted = "memalloc" if all_have(case, "__GFP_MEMALLOC") else "killed"
+        values["unmarked"] = wording()["text"]["reclaiming" if weighing.reclaims else lifted]
         request_words(weighing, weighed, gave_up, values)
         lacks = values.get("compact", "")
         if lacks and rule["value"] == "fragmentation":
