@@ -546,3 +546,297 @@ def test_every_rule_of_the_facts_can_be_said() -> None:
         for rule in facts.load()["verdict"][rules]:
             text = rule.get("summary") or rule.get("reason") or ""
             assert set(re.findall(r"\{([a-z_0-9]+)\}", text)) <= known, text
+
+
+# -- what a dump does not show, or shows in other words ----------------------------------------------------------------
+
+#: A task that reclaims memory itself, asking for some.
+RECLAIMS = "warn_alloc __alloc_pages_slowpath __alloc_pages shrink_page_list balance_pgdat kthread ret_from_fork"
+
+
+def test_no_mark_is_held_against_a_task_that_ignores_them() -> None:
+    split = zone(free=100, least=1500, lists="100 (UM)")
+    text = dump("5.15.100", "GFP_KERNEL", 1, split, comm="kswapd0", frames=RECLAIMS)
+    verdict = judged(text)
+    assert (verdict["cause"], state(verdict)) == ("fragmentation", "no-block")
+    assert "Normal (400 kB free, but the largest usable block is 4 kB)" in verdict["summary"]
+    there = judged(dump("5.15.100", "GFP_KERNEL", 0, split, comm="kswapd0", frames=RECLAIMS))
+    assert "memory for it: Normal (400 kB free)." in there["summary"]
+    none = judged(
+        dump("5.15.100", "GFP_KERNEL", 0, zone(free=14, least=1500, lists="0"), comm="kswapd0", frames=RECLAIMS)
+    )
+    assert none["cause"] == "reserves-exhausted"
+    assert "needed" not in none["summary"]
+
+
+def test_a_cut_list_proves_no_exhausted_reserve() -> None:
+    text = dump("5.15.100", "GFP_KERNEL", 0, zone(free=14, least=1500, lists="0"), comm="kswapd0", frames=RECLAIMS)
+    lines = [line for line in text.splitlines() if "*4kB" not in line]
+    assert judged("\n".join(lines))["cause"] == "unknown"
+
+
+def test_try_to_free_pages_reclaims() -> None:
+    frames = "warn_alloc __alloc_pages_slowpath __alloc_pages xfs_buf_alloc try_to_free_pages __alloc_pages vfs_read"
+    verdict = judged(dump("5.15.100", "GFP_KERNEL", 0, SCATTERED, frames=frames))
+    assert "PF_MEMALLOC" in verdict["zone_reclaim_reason"]
+
+
+def test_the_size_of_a_page_shows_in_the_sums() -> None:
+    lines = [
+        "app invoked oom-killer: gfp_mask=0x100dca(GFP_HIGHUSER_MOVABLE|__GFP_ZERO), order=0, oom_score_adj=0",
+        "CPU: 0 PID: 7 Comm: app Not tainted 5.14.0 #1",
+        "Call trace:",
+        " dump_header+0x10/0x20",
+        "Mem-Info:",
+        "active_anon:1 inactive_anon:1",
+        " free:110000 free_pcp:1 free_cma:0",
+        "Node 0 DMA free:704000kB min:205120kB low:256384kB high:307648kB managed:4000000kB",
+        "lowmem_reserve[]: 0 0 7900 7900 7900",
+        "Node 0 Normal free:6335900kB min:6463168kB low:8078912kB high:9694656kB managed:9000000kB",
+        "lowmem_reserve[]: 0 0 0 0 0",
+        "Out of memory: Killed process 8 (app) total-vm:1kB, anon-rss:1kB",
+    ]
+    verdict = judged("\n".join(lines))
+    low = _zone(verdict, "DMA")
+    assert (low["usable_pages"], low["needed_pages"], low["state"]) == (11_000, 205_120 // 64 + 7900, "lowmem-reserve")
+    assert "although" not in verdict["summary"]
+
+
+def test_zones_that_the_log_does_not_show_decide_nothing() -> None:
+    whole = dump(
+        "5.15.100",
+        "GFP_KERNEL",
+        0,
+        zone("DMA", free=2800, least=11, managed=3900, reserve="0 3000 20000 20000"),
+        zone(free=300, least=500),
+    )
+    assert judged(whole)["cause"] == "exhaustion"
+    cut = judged(whole[: whole.index("Node 0 Normal free")])
+    assert cut["cause"] == "unknown"
+    assert "the zones that the log does not show" in cut["unknown"]
+    hidden = judged(whole.replace(" free:3100 ", " free:90000 "))
+    assert "in zones that the log does not show" in hidden["summary"]
+    assert "may not use" not in hidden["summary"]
+
+
+def test_a_kill_by_hand_is_no_shortage() -> None:
+    lines = [
+        "kworker/0:1 invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=-1, oom_score_adj=0",
+        "CPU: 0 PID: 12 Comm: kworker/0:1 Not tainted 5.15.0 #1",
+        "Call Trace:",
+        " dump_header+0x4a/0x1ff",
+        " moom_callback+0x71/0xb0",
+        "Mem-Info:",
+        *zone(free=90_000, least=500).splitlines(),
+        "Out of memory: Killed process 77 (app) total-vm:100kB, anon-rss:1kB",
+    ]
+    verdict = judged("\n".join(lines))
+    assert (verdict["cause"], verdict["zone_reclaim_mode"]) == ("sysrq-oom", "cannot-act")
+    assert "by hand" in verdict["summary"]
+
+
+def test_no_sentence_of_a_kill_with_zones_and_no_mask_is_left_open() -> None:
+    text = "app invoked oom-killer: gfp_mask=junk, order=0\nMem-Info:\n" + zone(free=90, least=500) + "\n"
+    for event in decode_bytes(text.encode()):
+        assert "{" not in event.document["allocfail"]["verdict"]["summary"]
+
+
+def test_no_vmalloc_request_that_never_asked_for_pages_could_be_helped() -> None:
+    text = (
+        "app: vmalloc: allocation failure: 17178296320 bytes, mode:0x14080c0(GFP_KERNEL|__GFP_ZERO), nodemask=(null)\n"
+        "CPU: 0 PID: 7 Comm: app Not tainted 4.15.0 #1\n"
+    )
+    verdict = judged(text)
+    assert (verdict["cause"], verdict["zone_reclaim_mode"]) == ("unknown", "cannot-act")
+
+
+def test_vmalloc_fills_its_area_from_high_memory_too() -> None:
+    text = dump(
+        "3.10.99",
+        "GFP_KERNEL",
+        0,
+        zone(free=400, least=500, node=None, reserve="0 0 20000"),
+        zone("HighMem", free=150_000, least=128, node=None, reserve="0 0 0"),
+    )
+    text = text.replace("cat: page", "vmalloc: allocation failure, allocated 4096 of 8192 bytes\ncat: page")
+    verdict = judged(text)
+    assert (verdict["cause"], state(verdict, "HighMem")) == ("transient", "open")
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"), [("__GFP_NORETRY", "one try"), ("__GFP_RETRY_MAYFAIL", "may fail"), ("__GFP_ZERO", None)]
+)
+def test_vmalloc_may_be_asked_not_to_insist(flag: str, said: str | None) -> None:
+    text = (
+        f"app: vmalloc error: size 0, failed to allocate pages, mode:0xcc2(GFP_KERNEL|{flag}), nodemask=(null)\n"
+        "CPU: 0 PID: 7 Comm: app Not tainted 6.1.192 #1\n"
+    )
+    assert [reason.partition(":")[0] for reason in judged(text).get("gave_up", [])] == ([said] if said else [])
+
+
+IN_AN_INTERRUPT = "5.15.100", "GFP_ATOMIC", 0, zone(free=100, least=1500)
+
+
+def test_an_interrupt_shows_by_its_marker_alone() -> None:
+    frames = "warn_alloc __alloc_pages_slowpath __alloc_pages alloc_something"
+    text = dump(*IN_AN_INTERRUPT, frames=frames)
+    assert judged(text)["severity"] == "unknown"
+    assert judged(text.replace("Call Trace:\n", "Call Trace:\n <IRQ>\n"))["severity"] == "degraded"
+    # Frames outweigh the marker, which may be another processor's.
+    own = dump(*IN_AN_INTERRUPT, frames=frames + " do_syscall_64 entry_SYSCALL_64_after_hwframe")
+    assert judged(own.replace("Call Trace:\n", "Call Trace:\n <IRQ>\n"))["severity"] == "unknown"
+
+
+def test_the_idle_task_asks_for_no_packet_itself() -> None:
+    frames = "warn_alloc __alloc_pages_slowpath __alloc_pages __kmalloc __alloc_skb rx_submit"
+    assert judged(dump(*IN_AN_INTERRUPT, comm="swapper", frames=frames))["severity"] == "degraded"
+    assert judged(dump(*IN_AN_INTERRUPT, comm="cat", frames=frames))["severity"] == "unknown"
+
+
+def test_a_netlink_message_is_no_packet() -> None:
+    frames = "warn_alloc __alloc_pages kmem_cache_alloc skb_clone netlink_broadcast_filtered netlink_broadcast do_exit"
+    verdict = judged(dump(*IN_AN_INTERRUPT, frames=frames))
+    assert "ENOBUFS" in verdict["severity_reason"]
+    assert "UDP" not in verdict["severity_reason"]
+
+
+def test_a_program_that_puts_the_machine_to_sleep() -> None:
+    frames = "warn_alloc __alloc_pages_slowpath __alloc_pages"
+    stripped = "0x100c02(GFP_NOIO|__GFP_HIGHMEM|__GFP_HARDWALL)"
+    verdict = judged(dump("6.8.0", stripped, 0, SCATTERED, comm="systemd-sleep", frames=frames))
+    assert any(reason.startswith("suspend") for reason in verdict["gave_up"])
+    whole = judged(dump("6.8.0", "GFP_KERNEL", 0, SCATTERED, comm="systemd-sleep", frames=frames))
+    assert not any(reason.startswith("suspend") for reason in whole["gave_up"])
+
+
+@pytest.mark.parametrize(
+    ("release", "ram", "uptime", "there"),
+    [
+        ("4.18.0-147.el8.x86_64", 60_000, "12.5", True),
+        ("4.18.0-147.el8.x86_64", 60_000, "1200.5", False),
+        ("4.18.0-147.el8.x86_64", 600_000, "12.5", False),
+        ("6.8.0-1-generic", 60_000, "12.5", False),
+    ],
+)
+def test_a_crash_kernel_is_not_tuned_by_the_machines_settings(
+    release: str, ram: int, uptime: str, *, there: bool
+) -> None:
+    text = dump(release, "0x6000c0(GFP_KERNEL)", 4, SCATTERED, ram=ram)
+    text = "\n".join(f"[ {uptime}00000] {line}" for line in text.splitlines())
+    (event,) = decode_bytes(text.encode())
+    allocfail = event.document["allocfail"]
+    assert ("crash kernel" in allocfail["verdict"]["summary"]) is there
+    assert (actions_of(text) == ["crashkernel"]) is there
+    assert ("crash-kernel" in [article["id"] for article in allocfail["kb"]]) is there
+
+
+@pytest.mark.parametrize(
+    ("mask", "frames", "says"),
+    [
+        ("GFP_ATOMIC", "alloc_pages try_fill_recv virtnet_poll net_rx_action __do_softirq", "receive ring"),
+        (
+            "GFP_KERNEL",
+            "kmalloc_order e1000_setup_rx_resources e1000_open __dev_open dev_ioctl do_syscall_64",
+            "interface",
+        ),
+        ("GFP_KERNEL", "kmalloc_order open_ctree btrfs_mount vfs_get_tree path_mount do_syscall_64", "the mount fails"),
+        ("GFP_KERNEL", "kmalloc_order some_probe local_pci_probe process_one_work kthread ret_from_fork", "without it"),
+        ("GFP_KERNEL", "kmalloc_order nfsd_init do_one_initcall do_init_module do_syscall_64", "does not start"),
+        ("GFP_KERNEL", "kmalloc_order some_read vfs_read do_syscall_64", "does not show"),
+    ],
+)
+def test_what_was_being_done_says_what_is_lost(mask: str, frames: str, says: str) -> None:
+    text = dump("5.15.100", mask, 4, SCATTERED, frames=f"warn_alloc __alloc_pages_slowpath __alloc_pages {frames}")
+    verdict = judged(text)
+    assert says in verdict["severity_reason"]
+    assert verdict["severity"] == ("degraded" if mask == "GFP_ATOMIC" else "unknown")
+
+
+def test_a_task_that_is_being_killed_is_let_fail() -> None:
+    text = dump("5.15.100", "GFP_KERNEL", 0, zone(free=100, least=1500))
+    assert [reason.partition(":")[0] for reason in judged(text)["gave_up"]] == ["none of the known reasons"]
+    kill = "Out of memory: Killed process {} (cat) total-vm:100kB, anon-rss:1kB\n"
+    for pid, reason in ((7, "being killed"), (8, "none of the known reasons")):
+        *_, event = decode_bytes((kill.format(pid) + text).encode())
+        found = event.document["allocfail"]["verdict"]["gave_up"]
+        assert [said.partition(":")[0] for said in found] == [reason]
+    long_ago = kill.format(7) + "something else\n" * 3000 + text
+    *_, event = decode_bytes(long_ago.encode())
+    assert event.document["allocfail"]["verdict"]["gave_up"][0].startswith("none")
+
+
+@pytest.mark.parametrize(("release", "cause"), [("6.6.100", "unknown"), ("6.5.0", "reserve-held")])
+def test_a_stable_series_that_was_not_read_is_tried_both_ways(release: str, cause: str) -> None:
+    verdict = judged(dump(release, "GFP_ATOMIC", 0, zone(free=3000, least=1500, lists="3000 (H)")))
+    assert verdict["cause"] == cause
+    assert judged(dump(release, "GFP_ATOMIC", 0, zone(free=3000, least=1500)))["cause"] == "transient"
+
+
+@pytest.mark.parametrize(("free", "near"), [(1440, True), (1400, False)])
+def test_a_zone_just_below_its_mark_is_at_its_limit(free: int, *, near: bool) -> None:
+    verdict = judged(dump("5.15.100", "GFP_KERNEL", 0, zone(free=free, least=1500)))
+    assert (verdict["cause"], state(verdict)) == ("exhaustion", "below")
+    assert ("at its limit" in verdict["summary"]) is near
+
+
+def test_no_sentence_has_a_gap_where_the_log_has_one() -> None:
+    softirq = "warn_alloc __alloc_pages __netdev_alloc_skb some_poll net_rx_action __do_softirq irq_exit"
+    text = "Call Trace:\n" + "".join(f" {name}+0x10/0x20\n" for name in softirq.split())
+    (event,) = decode_bytes(text.encode())
+    reasons = [article["why"] for article in event.document["allocfail"]["kb"]]
+    assert any("(mask not shown)" in why for why in reasons)
+    assert not any("{" in why for why in reasons)
+    only_above = dump("5.15.100", "GFP_KERNEL", 0, zone("Movable", free=900, least=100))
+    assert ": ." not in judged(only_above)["summary"]
+
+
+@pytest.mark.parametrize(
+    ("mask", "order", "article"),
+    [
+        ("0xcc4(GFP_KERNEL|GFP_DMA32)", 5, "dma-zones-and-cma"),
+        ("0xc04(GFP_NOIO|GFP_DMA32)", 0, "dma-zones-and-cma"),
+        ("0xc00(GFP_NOIO)", 0, "watermarks-and-reserves"),
+    ],
+)
+def test_a_header_alone_is_linked_to_more_than_zone_reclaim(mask: str, order: int, article: str) -> None:
+    (event,) = decode_bytes(f"cat: page allocation failure: order:{order}, mode:{mask}, nodemask=(null)\n".encode())
+    links = [link["id"] for link in event.document["allocfail"]["kb"]]
+    assert links[:2] == ["zone-reclaim-mode", article]
+
+
+@pytest.mark.parametrize(
+    ("release", "says"),
+    [
+        ("2.6.32-431.el6.x86_64", "several nodes"),
+        ("2.6.18", "makes no block"),
+        ("2.6.32", "lumpy"),
+        ("3.2.0-4-amd64", "lumpy"),
+        ("3.8.13", "makes no block"),
+        ("5.15.100", "makes no block"),
+    ],
+)
+def test_what_zone_reclaim_makes_of_adjacent_pages_depends_on_the_kernel(release: str, says: str) -> None:
+    mask = "0xd0" if release[0] != "5" else "0xcc0(GFP_KERNEL)"
+    stop = "." if release[0] == "2" else ":"
+    text = f"cat: page allocation failure{stop} order:6, mode:{mask}\nPid: 7, comm: cat Not tainted {release} #1\n"
+    verdict = judged(text)
+    assert verdict["zone_reclaim_mode"] == "may-hurt"
+    assert says in verdict["zone_reclaim_reason"]
+
+
+@pytest.mark.parametrize(
+    ("release", "mask", "needed", "cause"),
+    [
+        ("6.12.117", "GFP_KERNEL", 750, "transient"),
+        ("5.4.0", "GFP_KERNEL", 750, "transient"),
+        ("4.8.15", "0x24000c0(GFP_KERNEL)", 1500, "transient"),
+    ],
+)
+def test_a_task_that_is_being_killed_may_go_deeper(release: str, mask: str, needed: int, cause: str) -> None:
+    text = dump(release, mask, 0, zone(free=900, least=1500))
+    assert judged(text)["cause"] == "exhaustion"
+    kill = "Out of memory: Killed process 7 (cat) total-vm:100kB, anon-rss:1kB\n"
+    *_, event = decode_bytes((kill + text).encode())
+    verdict = event.document["allocfail"]["verdict"]
+    assert (verdict["cause"], verdict["zones"][0]["needed_pages"]) == (cause, needed)
+    assert ("was being killed" in verdict["summary"]) == release.startswith("4.8")

@@ -274,6 +274,7 @@ PROBES: dict[str, Callable[[Any], Any]] = {
     "wording.lost": _lost,
     "wording.markers.boundary": _marker,
     "wording.markers.nmi": _marker,
+    "wording.markers.interrupt": _marker,
     "wording.markers.other": _marker,
     "wording.memory_end": _memory_end,
     "wording.memory_start": _memory_start,

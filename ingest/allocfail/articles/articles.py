@@ -67,6 +67,8 @@ FEATURES: dict[str, type] = {
     "low": bool,
     "receive": bool,
     "suspend": bool,
+    "crash_kernel": bool,
+    "interrupt": bool,
     "cma": bool,
     "highatomic": bool,
     "lowmem_reserve": bool,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from allocfail.decoder.memory import Memory, Zone
 
 __all__ = [
+    "NEAR",
     "SMALL_KB",
     "Ask",
     "Era",
@@ -460,6 +461,8 @@ class Standing:
     letters: str = ""
     """Types of the blocks that would be large enough and may not be used."""
     managed: bool = True
+    unmarked: bool = False
+    """No mark counts for the request."""
     loop_order: int = -1
     """Where the test of blocks before 4.4 failed: so many pages in blocks above it, against so many wanted."""
     loop_pages: int = 0

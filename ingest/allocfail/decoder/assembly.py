@@ -112,6 +112,8 @@ class Dump:
     follows: Dump | None = None
     verdict: dict[str, Any] | None = None
     """Of the document that was made of it: a slab report that follows it has the same."""
+    victims: tuple[int, ...] = ()
+    """Tasks that the OOM killer had chosen shortly before."""
     after: str | None = None
     """A line behind it that says what came of it."""
     ended: bool = False
@@ -186,6 +188,17 @@ class _Stream:
     """Its cpuset line came in pieces, and not all of them yet."""
 
 
+class _Victim(NamedTuple):
+    """A task that the OOM killer chose, and the count of records then."""
+
+    pid: int
+    at: int
+
+
+#: A task that was killed is gone within so many lines, and no more of them die at once.
+_DYING = 2000
+_MOST_VICTIMS = 16
+
 #: What no process name goes on with behind a prefix: a name's own characters.
 _APART = re.compile(r"[^A-Za-z0-9_/.]").match
 
@@ -204,6 +217,7 @@ class Assembler:
         self._queue: deque[Dump] = deque()
         self._count = 0
         self._last = _NOBODY
+        self._victims: list[_Victim] = []
         self._bare = True
         """The stream without a host and a caller id has bare lines only."""
         self.unread: list[int] = []
@@ -362,6 +376,10 @@ class Assembler:
         dump.oom.add(kill)
         dump.sealed = dump.sealed or kill.alone or kill.killed
         self._own(stream, dump, record)
+        if kill.victim_pid is not None:
+            self._victims.append(_Victim(kill.victim_pid, self._count))
+            if len(self._victims) > _MOST_VICTIMS:
+                self._victims = self._victims[1:]
         return True
 
     def _not_read(self, record: Record) -> None:
@@ -398,6 +416,7 @@ class Assembler:
             dump.last, dump.repeated = stream.count, record.repeated
         else:
             dump = Dump(kind, header, record, last=stream.count, repeated=record.repeated)
+            dump.victims = tuple(v.pid for v in self._victims if self._count - v.at < _DYING)
             dump.doubtful = record.doubtful
             dump.cut = record.part in (FIRST, MIDDLE)
             self._queue.append(dump)

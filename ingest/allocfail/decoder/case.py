@@ -28,15 +28,23 @@ __all__ = [
     "frame_sets",
     "group_of",
     "ignores_marks",
+    "is_crash_kernel",
     "is_early_boot",
     "is_reclaiming",
     "is_suspended",
+    "is_victim",
     "version_bounds",
     "vmalloc_way",
 ]
 
 #: What the kernel says where addresses, not memory, are missing (mm/vmalloc.c).
 _NO_ADDRESSES = ("use vmalloc=", "Address range restricted")
+
+#: A crash kernel rarely has more than this, a server that one could install never so little (expert's judgement).
+_CRASH_KB = 1024 * 1024
+
+#: Until then a task with TIF_MEMDIE had no mark at all ([3.10.99], [4.8.15], not [4.14.177] mm/page_alloc.c).
+_VICTIMS_HAVE_MARKS = 4_014_000
 
 #: Orders above this are no order of any kernel's.
 MOST_ORDER = 30
@@ -64,6 +72,8 @@ class Case:
     nodemask: str | None
     mems_allowed: str | None
     context: str | None
+    interrupt: bool
+    """The request was made in an interrupt, hard or soft."""
     site: str | None
     callers: list[str]
     """Functions from the call site outwards, those that the kernel marked as guesses left out."""
@@ -87,6 +97,8 @@ class Case:
     oom_limit_kb: int | None
     follows: dict[str, Any] | None
     """The verdict of the page failure that a slab report follows."""
+    dying: bool
+    """The OOM killer had chosen the task shortly before."""
     after: str | None
     """A line behind the event that says what came of it."""
 
@@ -97,6 +109,8 @@ class _Sets(NamedTuple):
     suspend: tuple[str, ...]
     memcg: tuple[str, ...]
     realtime: tuple[str, ...]
+    sleepers: frozenset[str]
+    crash_releases: tuple[str, ...]
 
 
 @cache
@@ -109,6 +123,8 @@ def frame_sets() -> _Sets:
         tuple(frames["suspend"]),
         tuple(frames["memcg"]),
         tuple(frames["realtime"]),
+        frozenset(frames["sleepers"]),
+        tuple(frames["crash_releases"]),
     )
 
 
@@ -117,7 +133,7 @@ _KSWAPD = re.compile(r"kswapd[0-9]*").fullmatch
 
 def is_reclaiming(case: Case) -> bool:
     """Whether the request was made by a task that reclaims memory itself (PF_MEMALLOC), in process context."""
-    if case.context not in (None, "process") or (case.context is None and not case.may_sleep):
+    if case.interrupt or (case.context is None and not case.may_sleep):
         return False
     if case.comm is not None and _KSWAPD(case.comm):
         return True
@@ -125,9 +141,19 @@ def is_reclaiming(case: Case) -> bool:
     return any(name in reclaim for name in case.callers)
 
 
-def ignores_marks(case: Case, *, reclaims: bool) -> bool:
-    """Whether no watermark counts for the request: PF_MEMALLOC, or __GFP_MEMALLOC in its mask (3.8 and later)."""
+def ignores_marks(case: Case, *, reclaims: bool, newest: int) -> bool:
+    """Whether no watermark counts for the request: PF_MEMALLOC, or __GFP_MEMALLOC in its mask (3.8 and later).
+
+    Nor does one for a task that is being killed, on kernels before 4.14; ``newest``: the newest version it can be.
+    """
+    if is_victim(case) and 0 < newest < _VICTIMS_HAVE_MARKS:
+        return True
     return (reclaims or all_have(case, "__GFP_MEMALLOC")) and not all_have(case, "__GFP_NOMEMALLOC")
+
+
+def is_victim(case: Case) -> bool:
+    """Whether the request may dip into the reserve that a task which is being killed has."""
+    return case.dying and not case.interrupt and not all_have(case, "__GFP_NOMEMALLOC")
 
 
 def all_have(case: Case, flag: str) -> bool:
@@ -140,6 +166,10 @@ def all_have(case: Case, flag: str) -> bool:
 
 def is_suspended(case: Case) -> bool:
     """Whether the request was made in suspend or resume."""
+    # pm_restrict_gfp_mask() takes both flags from every mask, which a program that goes to sleep never asks for itself.
+    stripped = bool(case.may_sleep) and not any("__GFP_IO" in flags or "__GFP_FS" in flags for flags in case.readings)
+    if stripped and case.comm in frame_sets().sleepers:
+        return True
     starts = frame_sets().suspend
     return any(name.startswith(starts) for name in case.callers)
 
@@ -161,10 +191,23 @@ def excludes_node(case: Case, flags: tuple[str, ...], node: int) -> bool:
     """Whether the request's policy or cpuset keeps it from a node."""
     if case.nodemask is not None and not _in_nodes(node, case.nodemask):
         return True
-    if case.mems_allowed is None or "__GFP_HARDWALL" not in flags or case.context in ("softirq", "hardirq", "nmi"):
+    if case.mems_allowed is None or "__GFP_HARDWALL" not in flags or case.interrupt:
         return False
     # Without ALLOC_CPUSET an atomic request may go anywhere; those that wait never do.
     return bool(case.may_sleep) and not _in_nodes(node, case.mems_allowed)
+
+
+def is_crash_kernel(case: Case) -> bool:
+    """Whether the kernel looks like one that saves a crash dump: a server's, seconds old, with next to no memory."""
+    ram_kb = case.memory.totals.get("ram_pages", 0) * (case.memory.page_kb or 4)
+    seconds = "" if case.uptime is None else case.uptime.partition(".")[0]
+    return (
+        ram_kb > 0
+        and ram_kb <= _CRASH_KB
+        and len(seconds) in (1, 2)
+        and case.release is not None
+        and any(mark in case.release for mark in frame_sets().crash_releases)
+    )
 
 
 _RECLAIM = frozenset({"__GFP_WAIT", "__GFP_RECLAIM", "__GFP_DIRECT_RECLAIM", "__GFP_KSWAPD_RECLAIM"})
@@ -263,6 +306,8 @@ def case_of(event: Event, memory: Memory) -> Case:
         nodemask=header.nodemask if header is not None and header.nodemask is not None else dump.oom.nodemask,
         mems_allowed=_mems(dump),
         context=trace.context,
+        # Frames outweigh the marker, which may be another CPU's.
+        interrupt=trace.interrupt if trace.context is None else trace.context != "process",
         site=kept.names[0] if kept.names else None,
         callers=callers,
         kept=kept.names,
@@ -282,6 +327,7 @@ def case_of(event: Event, memory: Memory) -> Case:
         oom_memcg=dump.oom.memcg,
         oom_limit_kb=dump.oom.limit_kb,
         follows=follows,
+        dying=dump.banner is not None and dump.banner.pid is not None and dump.banner.pid in dump.victims,
         after=dump.after,
     )
 

@@ -13,6 +13,7 @@ from allocfail.decoder.case import (
     excludes_node,
     ignores_marks,
     is_reclaiming,
+    is_victim,
     version_bounds,
 )
 from allocfail.decoder.knowledge import wording
@@ -66,6 +67,13 @@ class Weighed:
     page_kb: int
 
 
+def _hides_zones(case: Case, finding: _Finding, page_kb: int) -> bool:
+    """Whether the log was cut before the zone that the request would be served from first."""
+    if case.complete or any(s.zone["name"] == finding.place.zone for s in finding.zones):
+        return False
+    return pages_elsewhere(case, page_kb) > 0
+
+
 def pages_elsewhere(case: Case, page_kb: int) -> int:
     """Return how many pages are free in zones that the dump does not print."""
     total = case.memory.counters.get("free", 0)
@@ -104,17 +112,19 @@ def _decide(case: Case, finding: _Finding, page_kb: int, *, unmarked: bool) -> N
     elif unmarked and any(s.managed for s in allowed):
         if any(s.usable_order >= order for s in allowed):
             finding.cause = "transient"
+        elif any(s.managed and not _whole_list(s) for s in allowed) or _hides_zones(case, finding, page_kb):
+            finding.cause = "unknown"
         else:
             pieces = order > 0 and any(s.usable_order >= 0 for s in allowed)
             finding.cause = "fragmentation" if pieces else "reserves-exhausted"
     elif _early(finding.zones):
         finding.cause = "early-boot"
     elif not any(s.managed for s in allowed):
-        seen = bool(finding.zones) or "ram_pages" in case.memory.totals
+        seen = (bool(finding.zones) or "ram_pages" in case.memory.totals) and not _hides_zones(case, finding, page_kb)
         finding.cause = "zone-empty" if seen else "unknown"
     elif "open" in states:
         finding.cause = "transient"
-    elif "unknown" in states:
+    elif "unknown" in states or _hides_zones(case, finding, page_kb):
         finding.cause = "unknown"
     elif _confined(case, finding, states, page_kb):
         finding.cause = "zone-limit"
@@ -192,8 +202,14 @@ def _weigh(case: Case, ask: Ask, place: Place, flags: tuple[str, ...], page_kb: 
         zones.append(standing)
         if "node" in zone and excludes_node(case, flags, zone["node"]):
             standing.allowed, standing.state, standing.widest = False, "excluded-node", standing.state
-        elif unmarked and standing.usable_order >= ask.order and standing.state != "empty":
-            standing.state = standing.widest = "open"
+        elif unmarked and standing.state != "empty":
+            standing.unmarked = True
+            if standing.usable_order >= ask.order:
+                standing.state = standing.widest = "open"
+            elif not _whole_list(standing):
+                standing.state = standing.widest = "unknown"
+            elif standing.usable_order >= 0:
+                standing.state = standing.widest = "block-reserved" if standing.letters else "no-block"
     return _Finding(zones, [s for s in zones if s.allowed], ask, place)
 
 
@@ -219,8 +235,16 @@ def _weigh_all(case: Case, order: int, eras: tuple[Era, ...], *, unmarked: bool)
     findings: list[_Finding] = []
     unknown: list[str] = []
     reserve = node = False
-    for flags in case.readings:
-        for ask in allocator.asks(flags, order, eras):
+    for printed in case.readings:
+        flags = printed
+        if case.kind == "vmalloc_allocation_failure" and "__GFP_DMA" not in flags and "__GFP_DMA32" not in flags:
+            # Its pages may lie in HighMem, whatever the mask says ([4.8.15], [6.12.117] mm/vmalloc.c).
+            flags = (*printed, "__GFP_HIGHMEM")
+        for asked in allocator.asks(flags, order, eras):
+            ask = asked
+            if is_victim(case) and not unmarked:
+                # Since 4.14 ALLOC_OOM instead of its own flags ([4.14.177], [6.12.117] mm/page_alloc.c).
+                ask = asked._replace(halved=True, quartered=False, reserve=True)
             for place in _places(case, ask, version):
                 found = _weigh(case, ask, place, flags, page_kb, unmarked=unmarked)
                 some = [found]
@@ -235,7 +259,7 @@ def _weigh_all(case: Case, order: int, eras: tuple[Era, ...], *, unmarked: bool)
                     _decide(case, each, page_kb, unmarked=unmarked)
                     findings.append(each)
     first = findings[0]
-    if len(findings) == 1 and "unknown" not in first.states:
+    if len(findings) == 1 and "unknown" not in first.states and first.cause != "unknown":
         return Weighed(first, first.cause, [], [first.cause], [False for _ in first.zones], page_kb)
     causes = list(dict.fromkeys(f.cause for f in findings))
     mixed = [_differ(findings, i) for i in range(len(first.zones))]
@@ -253,6 +277,8 @@ def _weigh_all(case: Case, order: int, eras: tuple[Era, ...], *, unmarked: bool)
             unknown.append(words["mask"])
         if not unknown:
             unknown.append(words["machine"])
+    if _hides_zones(case, first, page_kb):
+        unknown.append(words["zones"])
     if "unknown" in first.states:
         cut = any(s.zone.get("blocks_cut", False) for s in first.allowed)
         unknown.append(words["cut" if cut else "numbers"])
@@ -291,7 +317,7 @@ class Weighing:
 
 def weigh(case: Case) -> Weighing:
     """Work out how each zone stood for the request of a case."""
-    if case.may_sleep is None and case.context in ("softirq", "hardirq", "nmi"):
+    if case.may_sleep is None and case.interrupt:
         case.may_sleep = False  # whatever the mask says, interrupts cannot
     reclaims = is_reclaiming(case)
     oldest, newest = version_bounds(case)
@@ -303,5 +329,6 @@ def weigh(case: Case) -> Weighing:
     seen = bool(case.memory.zones) or (low and "ram_pages" in case.memory.totals)
     known = bool(case.readings) and case.kind != "slab_allocation_failure"
     if seen and known and order is not None and 0 <= order <= MOST_ORDER:
-        weighed = _weigh_all(case, order, eras, unmarked=ignores_marks(case, reclaims=reclaims))
+        unmarked = ignores_marks(case, reclaims=reclaims, newest=newest)
+        weighed = _weigh_all(case, order, eras, unmarked=unmarked)
     return Weighing(case, reclaims, eras, oldest, newest, weighed)

@@ -235,7 +235,29 @@ def read_memory(lines: list[str]) -> Memory:
     builder = MemoryBuilder()
     for line in lines:
         builder.add(line)
+    if builder.memory.page_kb is None:
+        builder.memory.page_kb = _page_of_sums(builder.memory)
     return builder.memory
+
+
+#: Sizes of a page, in kB, smallest first: arch/*/Kconfig of 6.12.
+_PAGES = (4, 8, 16, 64, 256)
+
+
+def _page_of_sums(memory: Memory) -> int | None:
+    """Return the size of a page where no free list says it: the zones' kilobytes against the same memory in pages.
+
+    None where it may be the usual 4 kB: zones may be missing, so the sums only show that pages are larger.
+    """
+    pages = memory.counters.get("free", 0)
+    free_kb = sum(zone.get("free_kb", 0) for zone in memory.zones)
+    # The counters are read one after another, so that the sums differ a little.
+    if pages <= 0 or free_kb * 10 <= pages * _PAGES[0] * 11:
+        return None
+    for page_kb in _PAGES:
+        if free_kb * 10 <= pages * page_kb * 11:
+            return page_kb
+    return None
 
 
 class MemoryBuilder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from allocfail.decoder.allocator import NEAR
 from allocfail.decoder.case import MOST_ORDER, all_have, beyond, frame_sets, group_of
 from allocfail.decoder.causes import PIECES, SHORT, is_large, pages_elsewhere
 from allocfail.decoder.knowledge import fill, pieces, wording
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "basic_values",
+    "crash_words",
     "grouped",
     "kind_values",
     "missing_inputs",
@@ -86,6 +88,12 @@ def _phrase(standing: Standing, page_kb: int, *, nodes: bool, order: int, blocks
     state = standing.state
     if state == "order-loop" and blocks == "el6":
         state = "order-loop-el6"
+    elif standing.unmarked and state in ("open", "no-block"):
+        state = "unmarked-" + state
+    elif standing.unmarked and state in SHORT:
+        state = "unmarked-none"
+    elif state == "below" and standing.avail + min(NEAR, standing.need // 8) >= standing.need:
+        state = "at-limit"  # zones are pinned there under pressure
     out = ""
     named = False
     for piece in pieces(words.get(state, "")):
@@ -162,7 +170,14 @@ def _join(weighed: Weighed, which: tuple[str, ...] | None) -> str:
 
 def basic_values(case: Case) -> dict[str, str]:
     """Return the numbers of the request, for sentences."""
-    out = {"comm": case.comm or "the task", "cache": case.cache or "(unknown)", "reason": case.vmalloc_reason or ""}
+    text = wording()["text"]
+    out = {
+        "comm": case.comm or "the task",
+        "cache": case.cache or "(unknown)",
+        "reason": case.vmalloc_reason or text["no_reason"],
+        "gfp": text["no_mask"],
+        "mask": text["no_mask"],
+    }
     if case.order is not None:
         out["order"] = str(case.order)
         if 0 <= case.order <= MOST_ORDER:
@@ -210,13 +225,19 @@ def kind_values(case: Case, out: dict[str, str]) -> None:
         out["memcg"] = group_of(case) or ""
 
 
+def crash_words(case: Case) -> str:
+    """Return the sentence that says that this may be a crash kernel."""
+    ram_kb = case.memory.totals.get("ram_pages", 0) * (case.memory.page_kb or 4)
+    return fill(wording()["text"]["crash_kernel"], {"amount": size(ram_kb)})
+
+
 def zone_values(case: Case, weighed: Weighed, text: str, out: dict[str, str]) -> None:
     """Add what the zones say, as far as the sentence ``text`` asks for it."""
     words = wording()["text"]
     finding = weighed.finding
     page_kb = weighed.page_kb
     if "{all}" in text:
-        out["all"] = _join(weighed, None)
+        out["all"] = _join(weighed, None) or words["no_zone"]
     if "{pieces}" in text:
         out["pieces"] = _join(weighed, PIECES)
     if "{open}" in text:
@@ -226,14 +247,15 @@ def zone_values(case: Case, weighed: Weighed, text: str, out: dict[str, str]) ->
         zones = _phrases(weighed, short)
         out["short"] = fill(words["short"], {"zones": zones}) if zones else ""
     if "{above}" in text or "{elsewhere}" in text:
-        pages = pages_elsewhere(case, page_kb)
-        kb = pages * page_kb + sum(
-            s.zone.get("free_kb", 0) for s in finding.zones if s.state in ("excluded-zone", "excluded-node")
-        )
-        least = sum(s.zone.get("min_kb", 0) for s in finding.allowed)
-        told = kb > least and kb > 0
-        out["above"] = fill(words["above"], {"amount": size(kb)}) if told else ""
-        out["elsewhere"] = fill(words["elsewhere"], {"amount": size(kb)}) if told else ""
+        hidden = pages_elsewhere(case, page_kb) * page_kb
+        kept = sum(s.zone.get("free_kb", 0) for s in finding.zones if s.state in ("excluded-zone", "excluded-node"))
+        least = max(1, sum(s.zone.get("min_kb", 0) for s in finding.allowed))
+        out["above"] = fill(words["above"], {"amount": size(kept)}) if kept >= least else ""
+        if hidden >= least:
+            # A zone that is not printed may well be one that the request may use: the kernel leaves out whole nodes.
+            out["above"] += fill(words["unseen"], {"amount": size(hidden)})
+        told = hidden + kept >= least
+        out["elsewhere"] = fill(words["elsewhere"], {"amount": size(hidden + kept)}) if told else ""
     out["confined"] = wording()["confined"][finding.place.zone]
     if "{nodes}" in text:
         out["nodes"] = case.nodemask if case.nodemask not in (None, "(null)") else case.mems_allowed or ""

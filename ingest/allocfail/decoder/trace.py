@@ -341,6 +341,7 @@ class _Sets(NamedTuple):
     outermost: frozenset[str]
     boundary: frozenset[str]
     nmi: frozenset[str]
+    interrupt_markers: frozenset[str]
     prefixes: tuple[str, ...]
 
 
@@ -360,6 +361,7 @@ def _sets() -> _Sets:
         frozenset(frames["outermost"]),
         frozenset(wording["markers"]["boundary"]) | frozenset(wording["boundary_start"]),
         frozenset(wording["markers"]["nmi"]),
+        frozenset(wording["markers"]["interrupt"]),
         tuple(frames["abi_prefixes"]),
     )
 
@@ -425,6 +427,8 @@ class Trace:
     """It ends where the kernel's own code begins."""
     bounded: bool = False
     """An interrupt boundary was seen: what lies behind it did not ask for memory."""
+    interrupt: bool = False
+    """The kernel marked the stack as an interrupt's (hard or soft), also where the trace is cut before its frames."""
 
     @property
     def guessed(self) -> bool:
@@ -441,7 +445,7 @@ class Trace:
 class TraceBuilder:
     """Takes a trace's lines one after another."""
 
-    __slots__ = ("bannerless", "boundary", "frames", "lines", "nmi")
+    __slots__ = ("bannerless", "boundary", "frames", "interrupt", "lines", "nmi")
 
     def __init__(self) -> None:
         """Begin an empty trace."""
@@ -449,6 +453,7 @@ class TraceBuilder:
         self.lines: list[str] = []
         self.boundary = -1
         self.nmi = False
+        self.interrupt = False
         self.bannerless = False
         """In the style of an architecture whose dump_stack() printed no banner before 3.10."""
 
@@ -466,6 +471,8 @@ class TraceBuilder:
                         self.boundary = len(self.frames)
                 elif marker in sets.nmi and self.boundary < 0:
                     self.nmi = True
+                elif marker in sets.interrupt_markers and self.boundary < 0:
+                    self.interrupt = True
             elif not (frame.callee and self.frames and self.frames[-1].function == frame.function):
                 self.frames.append(frame)
 
@@ -492,6 +499,7 @@ class TraceBuilder:
             unmarked=unmarked,
             outermost=self.ended,
             bounded=self.boundary >= 0,
+            interrupt=self.interrupt,
         )
         return replace(trace, context=self._context(trace, sets))
 

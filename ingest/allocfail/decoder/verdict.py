@@ -16,6 +16,7 @@ from allocfail.decoder.case import (
     frame_sets,
     group_of,
     ignores_marks,
+    is_crash_kernel,
     is_early_boot,
     is_suspended,
     vmalloc_way,
@@ -23,6 +24,7 @@ from allocfail.decoder.case import (
 from allocfail.decoder.knowledge import Features, fill, wording
 from allocfail.decoder.sentences import (
     basic_values,
+    crash_words,
     kind_values,
     missing_inputs,
     request_words,
@@ -42,6 +44,10 @@ _OLDEST = 2_006_000
 
 _NEWEST = 999_999_999
 
+
+#: Reclaim that takes neighbours along is in 2.6.32 to 3.3.8 mm/vmscan.c (isolate_lru_pages) and not in 3.8.13.
+_LUMPY = 2_006_032
+_NOT_LUMPY = 3_008_000
 
 #: Above this order the kernel gives up rather than retry (PAGE_ALLOC_COSTLY_ORDER).
 _COSTLY = 3
@@ -79,19 +85,20 @@ def _features(weighing: Weighing) -> Features:
     """Return what rules ask for, the cause left out."""
     case = weighing.case
     weighed = weighing.weighed
-    zones = bool(case.memory.zones)
+    zones = bool(case.memory.zones) and weighed is not None
     out: Features = {"kind": case.kind, "complete": case.complete, "has_order": case.order is not None, "zones": zones}
     if case.may_sleep is not None:
         out["may_sleep"] = case.may_sleep
     if case.context is not None:
         out["context"] = case.context
+    out["interrupt"] = case.interrupt
     if case.order is not None:
         out["order"] = case.order
-    if zones and not any("node" in z for z in case.memory.zones):
+    if case.memory.zones and not any("node" in z for z in case.memory.zones):
         out["no_numa"] = True
     if weighing.reclaims:
         out["reclaimer"] = True
-    if ignores_marks(case, reclaims=weighing.reclaims):
+    if ignores_marks(case, reclaims=weighing.reclaims, newest=weighing.newest):
         out["unmarked"] = True
     out["noretry"] = all_have(case, "__GFP_NORETRY")
     if all_have(case, "__GFP_RETRY_MAYFAIL"):
@@ -126,6 +133,8 @@ def _of_kind(case: Case, out: Features) -> None:
         if case.oom_constraint is not None:
             out["oom_constraint"] = case.oom_constraint
         memcg = frame_sets().memcg
+        if case.order == -1 or "moom_callback" in case.functions:
+            out["sysrq"] = True
         if case.oom_constraint == "CONSTRAINT_MEMCG" or any(name.startswith(memcg) for name in case.functions):
             out["oom"] = "memcg"
         elif "pagefault_out_of_memory" in case.functions and not any(case.readings):
@@ -142,18 +151,26 @@ class _Site(NamedTuple):
     falls_back: bool
     """Nothing is lost if the request may not sleep or does not insist; ``always``: whatever it is."""
     always: bool
+    network: bool
+    receive: bool
+    """A network driver's receive buffer, by whatever name the driver gave the function."""
+    operations: frozenset[str]
+    """What the request was made for, where the site itself is not known: functions further out."""
 
 
 @cache
 def _sites() -> tuple[_Site, ...]:
     return tuple(
         _Site(
-            frozenset(row["frames"]),
+            frozenset(row.get("frames", ())),
             frozenset(row.get("under", ())),
             row["says"],
             row.get("look", ""),
             row.get("falls_back", False),
             row.get("always", False),
+            row.get("network", False),
+            row.get("receive", False),
+            frozenset(row.get("operations", ())),
         )
         for row in facts.load()["verdict"]["sites"]
     )
@@ -164,6 +181,18 @@ def _site_of(kept: tuple[str, ...]) -> _Site | None:
     """Return what is known of the site that these frames are."""
     for site in _sites():
         if any(name in site.frames for name in kept) and (not site.under or any(name in site.under for name in kept)):
+            return site
+    return None
+
+
+def _caller_of(case: Case) -> _Site | None:
+    """Return what is known of who asked: by the site, else by the kind of buffer, else by what it was made for."""
+    known = _site_of(case.kept)
+    if known is not None:
+        return known
+    received = case.may_sleep is False and _receives(case.kept)
+    for site in _sites():
+        if (received and site.receive) or (case.may_sleep and any(name in site.operations for name in case.callers)):
             return site
     return None
 
@@ -185,7 +214,16 @@ def _gave_up(weighing: Weighing) -> list[str]:
     """Return why a request that may sleep was let fail: all reasons that hold, by name."""
     case = weighing.case
     eras = weighing.eras
-    if not case.may_sleep or not case.readings or case.order is None or case.kind != "page_allocation_failure":
+    if not case.may_sleep or not case.readings:
+        return []
+    if case.kind == "vmalloc_allocation_failure":
+        # What it asks for are single pages, and only these two keep such a request from being tried on and on.
+        return [
+            name
+            for name, flag in (("one-try", "__GFP_NORETRY"), ("may-fail", "__GFP_RETRY_MAYFAIL"))
+            if vmalloc_way(case) == "pages" and all_have(case, flag)
+        ]
+    if case.order is None or case.kind != "page_allocation_failure":
         return []
     found: list[str] = []
     insists = all_have(case, "__GFP_REPEAT") or all_have(case, "__GFP_RETRY_MAYFAIL")
@@ -212,6 +250,8 @@ def _gave_up(weighing: Weighing) -> list[str]:
         found.append("suspend")
     if weighing.reclaims:
         found.append("reclaimer")
+    if case.dying and not case.interrupt:
+        found.append("killed")
     if not found and case.order <= _COSTLY:
         found.append("none")
     return found
@@ -262,6 +302,10 @@ def _remedies() -> tuple[_Remedy, ...]:
     return tuple(found)
 
 
+#: Remedies for a crash kernel.
+_CRASH = ("crashkernel", "none")
+
+
 class _Advice(NamedTuple):
     """What follows from the cause and the other features."""
 
@@ -289,6 +333,9 @@ def _advice(
     ]
     if features["kind"] == "page_allocation_stall":
         found = []
+    elif "crash_kernel" in features:
+        # Settings of the machine that crashed do not reach the kernel that saves the dump.
+        found = [r for r in found if r.id in _CRASH]
     actions: list[dict[str, str]] = []
     for r in found:
         action = {"id": r.id, "action": r.action, "cost": r.cost, "from_release": r.release}
@@ -304,33 +351,36 @@ def _advice(
     )
 
 
-def _compacts(case: Case) -> bool:
-    """Whether RHEL 6's zone reclaim compacts for the request ([el6] mm/vmscan.c zone_reclaim_compact)."""
-    return (
-        len({z.get("node", 0) for z in case.memory.zones}) > 1
-        and bool(case.may_sleep)
-        and (case.order or 0) > 0
-        and all_have(case, "__GFP_FS")
-        and all_have(case, "__GFP_IO")
-    )
+def _compacts(case: Case, features: Features) -> None:
+    """Say whether RHEL 6's zone reclaim compacts for the request ([el6] mm/vmscan.c zone_reclaim_compact)."""
+    if not case.may_sleep or (case.order or 0) == 0 or not all_have(case, "__GFP_FS") or not all_have(case, "__GFP_IO"):
+        return
+    if len({z.get("node", 0) for z in case.memory.zones}) > 1:
+        features["el6_compacts"] = True
+    elif not case.memory.zones:
+        features["el6_may_compact"] = True
 
 
 def _more_features(case: Case, features: Features, values: dict[str, str], gave_up: list[str]) -> str:
     """Add what severity, zone reclaim and remedies ask for; return where to look for the damage."""
-    if ".el6" in (case.release or "") and _compacts(case):
-        features["el6_compacts"] = True
+    if ".el6" in (case.release or ""):
+        _compacts(case, features)
     look = ""
-    site = _site_of(case.kept)
+    site = _caller_of(case)
     if site is not None:
         values["site_says"] = site.says
         look = site.look
         features["site_known"] = True
+        if site.network:
+            features["network"] = True
         if site.falls_back and (site.always or case.may_sleep is False or features["noretry"]):
             features["falls_back"] = True
     if case.after is not None:
         values["after"] = case.after
     features["receive"] = _receives(case.kept)
     features["suspend"] = "suspend" in gave_up
+    if is_crash_kernel(case):
+        features["crash_kernel"] = True
     features["boot"] = case.comm is not None and case.comm.startswith("swapper")
     features["low"] = all_have(case, "__GFP_DMA") or all_have(case, "__GFP_DMA32")
     if "order-loop" not in features:
@@ -368,17 +418,22 @@ def _judged(weighing: Weighing, features: Features, values: dict[str, str]) -> J
     gave_up = _gave_up(weighing)
     if weighed is not None:
         zone_values(case, weighed, rule["summary"], values)
-        values["unmarked"] = wording()["text"]["reclaiming" if weighing.reclaims else "memalloc"]
+        lifted = "memalloc" if all_have(case, "__GFP_MEMALLOC") else "killed"
+        values["unmarked"] = wording()["text"]["reclaiming" if weighing.reclaims else lifted]
         request_words(weighing, weighed, gave_up, values)
         lacks = values.get("compact", "")
         if lacks and rule["value"] == "fragmentation":
             weighed.finding.qualifiers.append("cannot-compact")
     out: dict[str, Any] = {"cause": rule["value"], "summary": fill(rule["summary"], values)}
+    if is_crash_kernel(case):
+        out["summary"] += crash_words(case)
     if weighed is not None and weighed.finding.qualifiers and weighed.cause == weighed.finding.cause:
         out["qualifiers"] = weighed.finding.qualifiers
     look = _more_features(case, features, values, gave_up)
     oldest = weighing.oldest or _OLDEST
     newest = weighing.newest or _NEWEST
+    if oldest >= _LUMPY and newest < _NOT_LUMPY:
+        features["lumpy"] = True
     advice = _advice(tuple(features.items()), case.release or "", oldest, newest, look)
     out["zone_reclaim_mode"] = advice.reclaim["value"]
     out["zone_reclaim_reason"] = fill(advice.reclaim["reason"], values)
