@@ -46,6 +46,9 @@ ENGINE_FIXTURES = {
     "opensearch_url",
 }
 PRODUCTS = ["elasticsearch", "opensearch"]
+#: What the command line reads from its surroundings; the switches of the tests have other names.
+SURROUNDINGS = ("URL", "API_KEY", "USER", "PASSWORD", "KB_URL")
+
 NO_REGEX = {"script.painless.regex.enabled": "false"}
 
 
@@ -55,7 +58,12 @@ def pytest_report_header() -> str:
 
 
 def pytest_configure() -> None:
-    """Let what tests start be interrupted: ``nohup pytest &`` ignores SIGINT, and children inherit that."""
+    """Take away what would change the commands that tests start.
+
+    ``nohup pytest &`` ignores SIGINT, and children inherit that; and they inherit a person's own credentials.
+    """
+    for name in SURROUNDINGS:
+        os.environ.pop(f"ALLOCFAIL_{name}", None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -257,7 +257,7 @@ class Turns:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait less."""
-    for name, seconds in (("_LINGER", 0.02), ("_IDLE", 0.1), ("_LOOK", 0.01), ("_SELDOM", 0.02)):
+    for name, seconds in (("_LINGER", 0.02), ("_IDLE", 0.1), ("_SILENCE", 0.1), ("_LOOK", 0.01), ("_SELDOM", 0.02)):
         monkeypatch.setattr(following, name, seconds)
 
 
@@ -393,6 +393,24 @@ def test_a_stream_is_sent_after_a_second_and_the_rest_when_told_to_stop(kept_by:
         assert process.wait(30) == 0
     assert json.loads(out) == {"indexed": 2, "completed": 0, "already_there": 0, "rejected": 0}
     assert sorted(source["host"]["hostname"] for source in flaky.kept.values()) == ["elsewhere", "node7"]
+
+
+def test_an_event_that_a_stream_ends_with_does_not_wait_for_more(kept_by: tuple[Flaky, str]) -> None:
+    flaky, url = kept_by
+    with subprocess.Popen(
+        ship_command(url, "-", "--year", "2026"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(log_of([1]) + b"Mar  4 06:00:00 node7 kernel: quiet\n" * 70)
+        process.stdin.flush()
+        _until(lambda: len(flaky.kept) == 1)  # it is up
+        process.stdin.write(b"Mar  4 06:00:00 node7 kernel: x: page allocation failure. order:3, mode:0x20\n")
+        process.stdin.flush()
+        written = time.monotonic()
+        _until(lambda: len(flaky.kept) == 2)
+        assert time.monotonic() - written < following._IDLE, "a second, not as long as a file's"
+        process.stdin.close()
+        assert process.wait(30) == 0
 
 
 def test_journalctl_on_standard_input(kept_by: tuple[Flaky, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import version
 
-__all__ = ["version_number", "version_text"]
+__all__ = ["own_version", "version_number", "version_text"]
 
 
 @cache
@@ -18,3 +18,8 @@ def version_number() -> int:
 def version_text(number: int) -> str:
     """Return the release that :func:`version_number` made a number of."""
     return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+def own_version() -> str:
+    """Return this package's release as text: 1.2.3."""
+    return version_text(version_number())

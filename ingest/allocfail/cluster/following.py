@@ -28,8 +28,10 @@ __all__ = ["Following", "Source"]
 
 #: Seconds that an event is held for others to go with it.
 _LINGER = 1.0
-#: Seconds without a new line after which an event that is still open is sent as it is.
+#: Seconds without a new line after which an event of a file that is still open is sent as it is.
 _IDLE = 5.0
+#: The same of a stream; what comes later completes the event.
+_SILENCE = 1.0
 #: Seconds between two looks at files in which there was nothing.
 _LOOK = 0.25
 #: Seconds between two looks for new files in a folder, and between two checkpoints.
@@ -93,7 +95,8 @@ class Source:
 
     def peek(self, *, now: bool = False) -> list[Item]:
         """Return the events that are still open, once nothing has come for a while, or ``now``."""
-        if self._peeked or not (now or time.monotonic() - self._idle_since >= _IDLE):
+        pause = _SILENCE if isinstance(self.log, Stream) else _IDLE
+        if self._peeked or not (now or time.monotonic() - self._idle_since >= pause):
             return []
         self._peeked = True
         numbers = Numbers(self._resting.last(Numbers.MOST))
@@ -211,15 +214,17 @@ class Following:
         began: float | None = None
         looked = time.monotonic()
         while not stop.asked and not self._ended():
-            moved = False
+            moved = waited = False
             for source in list(self._sources.values()):
                 items = source.read()
                 moved = moved or items is not None
-                for one in source.peek() if items is None else items:
+                open_ones = source.peek() if items is None else []
+                waited = waited or bool(open_ones)  # long enough already
+                for one in items or open_ones:
                     self._shipper.put(one)
             now = time.monotonic()
             began = (began or now) if self._shipper.held else None
-            if began is not None and now - began >= _LINGER:
+            if began is not None and (waited or now - began >= _LINGER):
                 self._shipper.flush()
                 began = None
             if now - looked >= _SELDOM:

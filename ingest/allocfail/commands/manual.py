@@ -28,10 +28,10 @@ def command() -> None:
 
 
 def _page(group: click.Group) -> Iterator[str]:
-    from allocfail.release import version_number, version_text
+    from allocfail.release import own_version
 
     first, *rest = _paragraphs(group)
-    yield f'.TH ALLOCFAIL 1 "" "allocfail {version_text(version_number())}" "User Commands"'
+    yield f'.TH ALLOCFAIL 1 "" "allocfail {own_version()}" "User Commands"'
     yield ".SH NAME"
     yield f"allocfail \\- {_escaped(' '.join(first))}"
     yield ".SH SYNOPSIS"

@@ -41,11 +41,11 @@ def build(engine: str, output: str, kb_url: str | None, home: str) -> None:
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
     from allocfail.packages import elastic, opensearch
     from allocfail.packages.parts import zipped
-    from allocfail.release import version_number, version_text
+    from allocfail.release import own_version
 
     if urlsplit(home).scheme not in {"http", "https"}:
         raise InputError(f"not an address of http or https: {ascii(home)[1:-1]}")
-    version = version_text(version_number())
+    version = own_version()
     written: dict[str, bytes] = {}
     if engine == "elasticsearch":
         files = elastic.build(version, home=home, kb_url=kb_url)
