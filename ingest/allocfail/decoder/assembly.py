@@ -71,6 +71,16 @@ _MOST_UNREAD = 4096
 _MOST_CHARS = 4 * 1024 * 1024
 
 
+class Extent(NamedTuple):
+    """What an event's document says of its records."""
+
+    first: Record
+    named: Record | None
+    """The first that names a host."""
+    original: str
+    """All lines, as they were read."""
+
+
 @dataclass(slots=True, eq=False)
 class Dump:
     """The records of one event, sorted into their parts."""
@@ -129,6 +139,25 @@ class Dump:
     """It was none: no body came."""
     cut: bool = False
     """Its header's line was cut, and the rest never came."""
+    extent: Extent | None = None
+    """What is wanted of its records, where they are no longer kept."""
+
+    @property
+    def first(self) -> Record:
+        """The record that it begins with."""
+        return self.extent.first if self.extent is not None else self.records[0]
+
+    def summed_up(self) -> Extent:
+        """Return what its document says of its records."""
+        if self.extent is not None:
+            return self.extent
+        named = next((record for record in self.records if record.host is not None), None)
+        return Extent(self.records[0], named, "\n".join(record.raw for record in self.records))
+
+    def condense(self) -> None:
+        """Give its records up, and keep what its document says of them."""
+        self.extent = self.summed_up()
+        self.records = []
 
     def take(self, record: Record) -> None:
         """Keep a record as the event's own, within bounds."""

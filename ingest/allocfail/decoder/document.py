@@ -151,7 +151,8 @@ def build(event: Event, memory: Memory, options: Options) -> dict[str, Any]:
     dump = event.dump
     header = dump.header if dump.header is not None else dump.precursor
     banner = dump.banner
-    first = dump.records[0]
+    extent = dump.summed_up()
+    first = extent.first
     head = event.head
     origin = head.origin
     release = event.release
@@ -162,7 +163,7 @@ def build(event: Event, memory: Memory, options: Options) -> dict[str, Any]:
     doc: dict[str, Any] = {}
 
     # A header that was copied without its prefix has the host and the time of its body.
-    named = next((r for r in dump.records if r.host is not None), None) if _is_bare(head) else None
+    named = extent.named if _is_bare(head) else None
     timed = named if named is not None else head
     stamp = _stamp(timed.time, timed.origin, options) if timed.time is not None else None
     if stamp is not None and timed.time is not None:
@@ -187,7 +188,7 @@ def build(event: Event, memory: Memory, options: Options) -> dict[str, Any]:
     }
     if kind != "page_allocation_stall":
         what["outcome"] = "failure"
-    what["original"] = "\n".join(r.raw for r in dump.records)
+    what["original"] = extent.original
     doc["event"] = what
 
     comm = dump.comm

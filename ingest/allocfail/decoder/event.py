@@ -60,7 +60,7 @@ def masks(dump: Dump, options: Options) -> Masks:
 
 def decode(dump: Dump, options: Options, of: Masks) -> Event:
     """Decode what was assembled; ``of`` are its masks."""
-    head = dump.head if dump.head is not None else dump.records[0]
+    head = dump.head if dump.head is not None else dump.first
     release = _release(dump, options)
     trace = _trace(dump, release)
     kept = _kept(dump, trace)
@@ -79,7 +79,7 @@ def decode(dump: Dump, options: Options, of: Masks) -> Event:
 
 def _release(dump: Dump, options: Options) -> str | None:
     printed = dump.banner.release if dump.banner is not None else None
-    head = dump.head if dump.head is not None else dump.records[0]
+    head = dump.head if dump.head is not None else dump.first
     return printed or options.kernel or (head.origin.release if head.origin is not None else None)
 
 

@@ -45,7 +45,7 @@ class QuotedPrintable:
 
     def feed(self, line: str, offset: int) -> list[Whole]:
         """Take a line; return those that are whole now."""
-        if not self._certain and not self._held and "=" not in line:
+        if not self._certain and not self._held and not line.endswith("=") and "=3D" not in line:
             return [Whole(line, offset, None)]
         found: list[Whole] = []
         if len(line) > _MOST or _VALID(line) is None:

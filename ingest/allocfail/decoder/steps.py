@@ -16,17 +16,18 @@ from allocfail.decoder.case import case_of
 from allocfail.decoder.causes import Weighing, weigh
 from allocfail.decoder.containers import described
 from allocfail.decoder.document import advise, build
-from allocfail.decoder.event import Event, Masks, decode, masks
+from allocfail.decoder.event import Event, decode, masks
 from allocfail.decoder.fields import at
 from allocfail.decoder.fill import fill, is_filled
 from allocfail.decoder.kit import width, without_surrogates
-from allocfail.decoder.memory import Memory, read_memory
+from allocfail.decoder.memory import read_memory
 from allocfail.decoder.said import Said, read
-from allocfail.decoder.untangle import Line, Piece, join_lines, open_line, open_text, split_pieces
+from allocfail.decoder.untangle import Piece, join_lines, open_line, open_text, split_pieces
 from allocfail.decoder.verdict import Judged, judge
 
 if TYPE_CHECKING:
     from allocfail.decoder.assembly import Dump
+    from allocfail.decoder.case import Case
     from allocfail.decoder.options import Options
     from allocfail.decoder.records import Record
 
@@ -50,14 +51,6 @@ class Source(NamedTuple):
     """Why no more than its headers is looked at."""
 
 
-class Lines(NamedTuple):
-    """A text, taken apart into lines."""
-
-    text: str
-    lines: list[Line]
-    reason: str | None
-
-
 class Read(NamedTuple):
     """A text, read."""
 
@@ -79,7 +72,6 @@ class Work:
     """What the steps hand on."""
 
     sources: list[Source] = field(default_factory=list)
-    lines: list[Lines] = field(default_factory=list)
     texts: list[Read] = field(default_factory=list)
     understood: list[Understood] = field(default_factory=list)
     text: str = ""
@@ -87,9 +79,8 @@ class Work:
     dump: Dump | None = None
     further: int = 0
     """How many other events the text holds."""
-    masks: Masks | None = None
     event: Event | None = None
-    memory: Memory | None = None
+    case: Case | None = None
     made: dict[str, Any] | None = None
     """The event's own document."""
     weighing: Weighing | None = None
@@ -172,28 +163,19 @@ def _likely(text: str) -> list[Piece]:
 
 
 def read_sources(document: dict[str, Any], work: Work, options: Options) -> Work | None:
-    """Take the lines apart into prefix and kernel text."""
+    """Take the lines apart into prefix and kernel text, and join those that were wrapped."""
     del document, options
     for source in work.sources:
-        lines = split_pieces(source.pieces, carried=True, apart=source.reason is not None)
-        work.lines.append(Lines(source.text, lines, source.reason))
+        work.texts.append(Read(source.text, _records(source, carried=True), source.reason))
     work.sources = []
     return work
 
 
-def join_sources(document: dict[str, Any], work: Work, options: Options) -> Work | None:
-    """Join the lines that were wrapped."""
-    del document, options
-    for source in work.lines:
-        work.texts.append(Read(source.text, _joined(source), source.reason))
-    work.lines = []
-    return work
-
-
-def _joined(source: Lines) -> list[Record]:
+def _records(source: Source, *, carried: bool) -> list[Record]:
+    lines = split_pieces(source.pieces, carried=carried, apart=source.reason is not None)
     if source.reason is None:
-        return join_lines(source.lines, may_repeat=" repeated " in source.text)
-    return [line.record for line in source.lines]
+        return join_lines(lines, may_repeat=" repeated " in source.text)
+    return [line.record for line in lines]
 
 
 def understand(document: dict[str, Any], work: Work, options: Options) -> Work | None:
@@ -212,6 +194,8 @@ def assemble(document: dict[str, Any], work: Work, options: Options) -> Work | N
         dumps = _dumps(source)
         if dumps:
             work.dump = dumps[0]
+            # An engine goes through all that is handed on, and some copy it, behind every script.
+            work.dump.condense()
             work.further = len(dumps) - 1
             work.text = source.text
             break
@@ -242,21 +226,13 @@ def _is_opening(said: Said) -> bool:
     return said.kill is not None and said.kill.alone
 
 
-def decode_masks(document: dict[str, Any], work: Work, options: Options) -> Work | None:
-    """Decode the mask."""
+def decode_dump(document: dict[str, Any], work: Work, options: Options) -> Work | None:
+    """Decode mask and trace, and make the fingerprint."""
     if work.dump is None:
         return None
-    work.masks = masks(work.dump, _told(document, options))
-    return work
-
-
-def decode_dump(document: dict[str, Any], work: Work, options: Options) -> Work | None:
-    """Decode trace and memory, and make the fingerprint."""
-    if work.dump is None or work.masks is None:
-        return None
-    work.event = decode(work.dump, _told(document, options), work.masks)
+    told = _told(document, options)
+    work.event = decode(work.dump, told, masks(work.dump, told))
     work.dump = None
-    work.masks = None
     return work
 
 
@@ -273,18 +249,21 @@ def _told(document: dict[str, Any], options: Options) -> Options:
 
 
 def describe_event(document: dict[str, Any], work: Work, options: Options) -> Work | None:
-    """Make the event's own document."""
+    """Make the event's own document, and collect what the verdict is made from."""
     if work.event is not None:
-        work.memory = read_memory(work.event.dump.memory.lines)
-        work.made = build(work.event, work.memory, _told(document, options))
+        memory = read_memory(work.event.dump.memory.lines)
+        work.made = build(work.event, memory, _told(document, options))
+        work.case = case_of(work.event, memory)
+    work.event = None
     return work
 
 
 def weigh_event(document: dict[str, Any], work: Work, options: Options) -> Work | None:
     """Work out how each zone stood for the request."""
     del document, options
-    if work.event is not None and work.memory is not None:
-        work.weighing = weigh(case_of(work.event, work.memory))
+    if work.case is not None:
+        work.weighing = weigh(work.case)
+    work.case = None
     return work
 
 
@@ -293,10 +272,7 @@ def judge_event(document: dict[str, Any], work: Work, options: Options) -> Work 
     del document, options
     if work.weighing is not None:
         work.judged = judge(work.weighing)
-    # What is handed on is gone through by the engine, behind every script.
     work.weighing = None
-    work.memory = None
-    work.event = None
     return work
 
 
@@ -311,10 +287,8 @@ def fill_document(document: dict[str, Any], work: Work, options: Options) -> Wor
 #: The steps behind the first, in order.
 STEPS = (
     read_sources,
-    join_sources,
     understand,
     assemble,
-    decode_masks,
     decode_dump,
     describe_event,
     weigh_event,
@@ -336,6 +310,5 @@ def describe(event: Event, options: Options) -> dict[str, Any]:
 def dumps_of(text: str) -> list[Dump]:
     """Return the dumps in a text; of one that is very long only the first header, as a dump that says why."""
     source = _source(text)
-    lines = split_pieces(source.pieces, carried=False, apart=source.reason is not None)
-    records = _joined(Lines(text, lines, source.reason))
+    records = _records(source, carried=False)
     return _dumps(Understood(text, [read(record) for record in records], source.reason))

@@ -132,7 +132,7 @@ def _narrowed(scope: Scope, node: Any, code: Code) -> Code:
 
 
 def construct(scope: Scope, node: Any, record: Record, given: list[Any], names: list[str | None]) -> Code:
-    """Return a new record: a map of its fields, without those that are None or False."""
+    """Return a new record: a list of its fields."""
     if not record.is_plain:
         function = record.methods["__init__"]
         scope.unit.calls.add(function.fullname)
@@ -141,23 +141,21 @@ def construct(scope: Scope, node: Any, record: Record, given: list[Any], names: 
             value(scope, a, types.painless(p.variable.type)).text for a, p in zip(given, parameters, strict=True)
         ]
         known = KNOWN.format(name=function.fullname + ("," if arguments else ""))
-        return Code(f"{scope.names[function.fullname]}({known}{', '.join(arguments)})", PRIMARY, "Map")
+        return Code(f"{scope.names[function.fullname]}({known}{', '.join(arguments)})", PRIMARY, "List")
     fields = list(record.fields.values())
     values: dict[str, Any] = {}
     for number, (argument, name) in enumerate(zip(given, names, strict=True)):
         values[name or fields[number].name] = argument
-    pairs: list[str] = []
+    items: list[str] = []
     for field in fields:
         passed = values.get(field.name, field.default)
         if passed is None and field.factory is not None:
-            pairs.append(f"'{field.name}': {_factory(scope, node, field.factory)}")
+            items.append(_factory(scope, node, field.factory))
             continue
         if passed is None:
             raise scope.error(node, f"no value for {field.name}")
-        code = boxed(expression(scope, passed))
-        if code.text not in {"null", "false"}:
-            pairs.append(f"'{field.name}': {code.text}")
-    return Code(f"[{', '.join(pairs)}]" if pairs else "new HashMap()", PRIMARY, "Map")
+        items.append(boxed(expression(scope, passed)).text)
+    return Code(f"[{', '.join(items)}]", PRIMARY, "List")
 
 
 def _factory(scope: Scope, node: Any, name: str) -> str:
@@ -239,10 +237,7 @@ def _method(scope: Scope, node: Any) -> Code:
                 first = [] if function.is_static else [expression(scope, callee.expr)]
                 return compiled_call(scope, node, function, first)
         if callee.name == "_replace":
-            pairs = ", ".join(
-                f"'{n}': {boxed(expression(scope, a)).text}" for n, a in zip(node.arg_names, node.args, strict=True)
-            )
-            return call(scope.use_kit("merged"), (_text(scope, callee.expr), f"[{pairs}]"), "Map")
+            return _changed(scope, node, callee.expr, node.arg_names, node.args)
     if callee.name == "fromkeys" and getattr(callee.expr, "fullname", "") == "builtins.dict":
         return _fromkeys(scope, node)
     base = expression(scope, callee.expr)
@@ -661,10 +656,18 @@ def _abs(scope: Scope, node: Any) -> Code:
 
 
 def _replace(scope: Scope, node: Any) -> Code:
+    return _changed(scope, node, node.args[0], node.arg_names[1:], node.args[1:])
+
+
+def _changed(scope: Scope, node: Any, changed: Any, names: list[str], given: list[Any]) -> Code:
+    """Return a copy of a record with other values in some fields."""
+    record = scope.sources.record_of(type_of(scope, changed))
+    if record is None:
+        raise scope.error(node, f"a change of a {type_of(scope, changed)}")
     pairs = ", ".join(
-        f"'{n}': {boxed(expression(scope, a)).text}" for n, a in zip(node.arg_names[1:], node.args[1:], strict=True)
+        f"{record.place(n)}, {boxed(expression(scope, a)).text}" for n, a in zip(names, given, strict=True)
     )
-    return call(scope.use_kit("merged"), (_text(scope, node.args[0]), f"[{pairs}]"), "Map")
+    return call(scope.use_kit("changed"), (_text(scope, changed), f"[{pairs}]"), "List")
 
 
 def _cast(scope: Scope, node: Any) -> Code:

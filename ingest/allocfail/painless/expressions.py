@@ -35,13 +35,12 @@ if TYPE_CHECKING:
     from mypy.nodes import Expression
 
     from allocfail.painless.code import Scope
+    from allocfail.painless.sources import Record
 
 __all__ = ["condition", "expression", "is_simple", "kind_of", "negated", "read_field", "value"]
 
 _ARITHMETIC = {"+": PLUS, "-": PLUS, "*": TIMES, "<<": SHIFT, ">>": SHIFT, "&": BITS, "|": BITS, "^": BITS}
 _COMPARE = {"<": LESS, "<=": LESS, ">": LESS, ">=": LESS, "==": SAME, "!=": SAME}
-#: Fields that Painless would take for a method of a map (``isEmpty``).
-_SHADOWED = frozenset({"empty", "class"})
 
 
 def type_of(scope: Scope, node: Expression) -> Any:
@@ -163,14 +162,9 @@ def pattern_of(node: Any) -> Any:
     return found if is_pattern(found) else None
 
 
-def read_field(owner: Code, name: str, kind: str) -> Code:
+def read_field(owner: Code, record: Record, name: str, kind: str) -> Code:
     """Return a field of a record."""
-    inner = wrap(owner, PRIMARY)
-    found = f"{inner}.get('{name}')" if name in _SHADOWED else f"{inner}.{name}"
-    if kind == "boolean":
-        # A field that is false need not be there.
-        return Code(f"{found} == true", SAME, "boolean")
-    return cast(Code(found, PRIMARY, "def"), kind)
+    return cast(Code(f"{wrap(owner, PRIMARY)}.get({record.place(name)})", PRIMARY, "def"), kind)
 
 
 def _member(scope: Scope, node: Any) -> Code:
@@ -183,9 +177,10 @@ def _member(scope: Scope, node: Any) -> Code:
             from allocfail.painless.calls import compiled_call  # noqa: PLC0415 - the two call each other
 
             return compiled_call(scope, node, function, [expression(scope, node.expr)])
-        if owner.type.fullname in scope.sources.records:
+        record = scope.sources.records.get(owner.type.fullname)
+        if record is not None:
             kind = kind_of(scope, node)
-            return read_field(expression(scope, node.expr), node.name, "def" if kind == "null" else kind)
+            return read_field(expression(scope, node.expr), record, node.name, "def" if kind == "null" else kind)
     if node.fullname and "." in node.fullname:
         return constant(scope, node, node.fullname)
     raise scope.error(node, f".{node.name} of a {type_of(scope, node.expr)} has no translation")
@@ -314,13 +309,7 @@ def _truth(scope: Scope, node: Any, code: Code, kind: Any) -> Code:
     inner = types.painless(found)
     there = f"{wrap(code, SAME)} != null"
     optional = types.is_optional(kind)
-    plain = (
-        isinstance(found, (Instance, TupleType))
-        and inner == "Map"
-        and "dict" not in str(found)
-        and "set" not in str(found)
-        and "Mapping" not in str(found)
-    )
+    plain = scope.sources.record_of(found) is not None
     if inner == "boolean":
         return Code(f"{wrap(code, SAME)} == true", SAME, "boolean")
     if inner == "long":
@@ -443,7 +432,7 @@ def _index(scope: Scope, node: Any) -> Code:
     owner = types.without_none(type_of(scope, node.base))
     if str(owner).startswith("re.Match"):
         return call(scope.use_kit("rx_text"), (base.text, boxed(expression(scope, node.index)).text), "String")
-    if base.kind == "Map" and isinstance(owner, TupleType):
+    if isinstance(owner, TupleType) and scope.sources.record_of(owner) is not None:
         raise scope.error(node, "a named tuple by number: name the field")
     index = expression(scope, node.index)
     if base.kind == "Map":

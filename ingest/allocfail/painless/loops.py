@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mypy.types import TupleType
-
 from allocfail.painless import types
 from allocfail.painless.code import KNOWN, PRIMARY, Code, Scope, Unit, boxed, cast, wrap
 from allocfail.painless.expressions import condition, expression, is_simple, kind_of, type_of
@@ -155,7 +153,7 @@ def _each(scope: Scope, index: Any, source: Any, body: Callable[[], None]) -> No
     name = scope.fresh()
 
     def unpacked() -> None:
-        unpack(scope, index, Code(name, PRIMARY, kind), item)
+        unpack(scope, index, Code(name, PRIMARY, kind))
         body()
 
     _block(scope, f"for ({kind} {name} : {code.text})", unpacked)
@@ -165,7 +163,7 @@ def assign(scope: Scope, target: Any, code: Code) -> None:
     """Give a loop's variable its value, declare it where that has not been done."""
     if type(target).__name__ == "TupleExpr":
         held = Code(_named(scope, cast(code, "List")), PRIMARY, "List")
-        unpack(scope, target, held, None)
+        unpack(scope, target, held)
         return
     kind = declared_as(scope, target)
     shown = cast(code, kind)
@@ -173,16 +171,12 @@ def assign(scope: Scope, target: Any, code: Code) -> None:
     scope.emit(f"{head}{scope.local(target.name)} = {boxed(shown).text if kind == 'def' else shown.text};")
 
 
-def unpack(scope: Scope, targets: Any, held: Code, kind: Any) -> None:
+def unpack(scope: Scope, targets: Any, held: Code) -> None:
     """Give each of several variables its part of a tuple, or its field of a named tuple."""
-    names = None
-    if isinstance(kind, TupleType) and "namedtuple" in kind.partial_fallback.type.metadata:
-        names = kind.partial_fallback.type.metadata["namedtuple"]["fields"]
     for number, target in enumerate(targets.items):
         if type(target).__name__ == "NameExpr" and target.name == "_":
             continue
-        found = f"{held.text}.{names[number]}" if names else f"{held.text}.get({number})"
-        assign(scope, target, Code(found, PRIMARY, "def"))
+        assign(scope, target, Code(f"{held.text}.get({number})", PRIMARY, "def"))
 
 
 # -- comprehensions ----------------------------------------------------------------------------------------------------

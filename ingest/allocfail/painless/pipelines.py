@@ -10,6 +10,7 @@ processor names the function of the decoder that it runs, compiled (:mod:`allocf
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from allocfail.release import version_number
 from allocfail.urls import DEFAULT_URL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -109,6 +110,16 @@ def dialect(product: str, version: str | None = None) -> Dialect:
     return kind((int(major), int(minor)))
 
 
+_STRING = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
+#: Around signs that no other joins: two minus signs would be another.
+_BLANKS = re.compile(r" ?([=!<>&|?:,{}]+) ?|(?<=\)) (?=\w)")
+_FUNCTION = re.compile(r"^(?:def|void|boolean|int|long|double|String|Map|List|int\[\]) (\w+)\(", re.MULTILINE)
+_CALLED = re.compile(r"(?<![.\w])[A-Za-z_]\w*(?=\()")
+_FACT = re.compile(r"known\['([^']+)'\]")
+#: The name of a record's field, behind its number.
+_FIELD = re.compile(r" /\*\w+\*/")
+
+
 def _yaml(path: Path) -> Any:
     import yaml  # noqa: PLC0415 - only the generator reads YAML
 
@@ -117,12 +128,22 @@ def _yaml(path: Path) -> Any:
 
 
 def _condense(source: str) -> str:
-    """Return Painless without comments, indentation and empty lines: a script's length is bounded, a reader's is not.
+    """Return Painless without comments and layout: a script's length is bounded, a reader's is not.
 
     No string in these scripts holds ``//``.
     """
     lines = (line.strip() for line in source.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
+    return "\n".join(_tight(line) for line in lines if line and not line.startswith("//"))
+
+
+def _tight(line: str) -> str:
+    """Return a line without the blanks that only a reader needs."""
+    return _outside(line, lambda part: _BLANKS.sub(lambda found: found[1] or "", part))
+
+
+def _outside(source: str, change: Callable[[str], str]) -> str:
+    """Return Painless with what is outside its strings changed."""
+    return "".join(part if number % 2 else change(part) for number, part in enumerate(_STRING.split(source)))
 
 
 @cache
@@ -130,12 +151,22 @@ def _painless(name: str) -> str:
     return _condense(content_path(f"pipelines/painless/{name}").read_text(encoding="utf-8"))
 
 
-def _script(tag: str) -> tuple[str, dict[str, Any]]:
-    """Return the source of a compiled script, and the facts that it reads."""
+def _script(tag: str) -> tuple[str, list[Any]]:
+    """Return the source of a compiled script, and the facts that it reads.
+
+    The script calls facts, functions and fields of records by number: a script's length is bounded, and that is fast.
+    The committed source names them.
+    """
     source = content_path(f"{_SCRIPTS}/{tag}.painless").read_text(encoding="utf-8")
     with content_path(f"{_SCRIPTS}/{tag}.json").open(encoding="utf-8") as file:
         known: dict[str, Any] = json.load(file)
-    return _condense(source), known
+    numbers = {name: number for number, name in enumerate(known)}
+    source = _FACT.sub(lambda found: f"known.get({numbers[found[1]]})", _FIELD.sub("", source))
+    source = source.replace("Map known", "List known").replace("(Map) params", "(List) params")
+    source = _condense(source)
+    short = {name: f"f{number}" for number, name in enumerate(_FUNCTION.findall(source))}
+    source = _outside(source, lambda part: _CALLED.sub(lambda found: short.get(found[0], found[0]), part))
+    return source, [*known.values()]
 
 
 def _processor(kind: str, body: dict[str, Any], engine: Dialect, options: Options) -> dict[str, Any]:

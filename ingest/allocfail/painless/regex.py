@@ -2,16 +2,19 @@
 
 A program is text, an instruction a letter with its operands behind it, each operand one character: its code less
 :data:`BASE` is the number. The matcher is ``pipelines/painless/regex.painless``. It backtracks as Python's does, so
-both find the same.
+both find the same. Where what follows cannot begin with what would be given back, nothing is kept to go back to.
 
 ===== ============ =====================================================================================
 code  operands     does
 ===== ============ =====================================================================================
-``=`` n, n chars   matches these characters
+``-`` char         matches this character
+``=`` text         matches this text
 ``[`` set          matches one character of the set
-``*`` set min max  matches from min (to max, 0: any number) characters of the set, as many as there are
-``+`` set min max  the same, as few as serve
-``|`` a b          goes on at a; at b if that fails
+``{`` set min max  matches from min (to max, 0: any number) characters of the set, as many as there are
+``*`` set min max  the same, and tries fewer if what follows fails
+``+`` set min max  matches as few as serve
+``|`` a b set      goes on at a; at b if that fails
+``:`` a b set      goes on at a where a character of the set is next, else at b
 ``>`` a            goes on at a
 ``(`` n            keeps the position as mark n
 ``^``              at the beginning
@@ -41,6 +44,16 @@ BASE = 0x30
 _MOST = 0xD7FF - BASE
 _MAXREPEAT = sre.MAXREPEAT
 _ASCII = 128
+#: Stands for the end of the text among characters.
+_END = 129
+_REPEATS = frozenset("*+{")
+#: What only looks around.
+_NARROWING = frozenset("^b?!<")
+#: How many places an instruction takes.
+_LENGTHS = {
+    "-": 2, "=": 2, "[": 2, "{": 4, "*": 4, "+": 4, "|": 4, ":": 4, ">": 2, "(": 2, "^": 1, "$": 1, ".": 1, "b": 1,
+    "?": 2, "!": 2, "<": 2, ";": 1,
+}  # fmt: skip
 
 
 class UnsupportedPatternError(Exception):
@@ -52,7 +65,7 @@ def compile_pattern(pattern: re.Pattern[str], mode: str) -> list[Any]:
 
     A list, in this order: the code; the number of marks; whether a match may begin anywhere; what every match begins
     with, else null; else the characters that one can begin with, null where it can be empty; the sets; the groups by
-    name; the pattern, for a reader. Raises :class:`UnsupportedPatternError`.
+    name; the texts; the pattern, for a reader. Raises :class:`UnsupportedPatternError`.
     """
     if pattern.flags & re.IGNORECASE:
         raise UnsupportedPatternError("IGNORECASE: write both cases as a class")
@@ -74,6 +87,7 @@ class _Compiler:
         self._ascii = bool(pattern.flags & re.ASCII)
         self._dotall = bool(pattern.flags & re.DOTALL)
         self._sets: list[str] = []
+        self._texts: list[str] = []
         if pattern.flags & re.MULTILINE:
             raise UnsupportedPatternError("MULTILINE: match line by line")
 
@@ -84,6 +98,7 @@ class _Compiler:
         if self._mode == "fullmatch":
             code.append(".")
         code.append(";")
+        self._settle(code)
         literal = _leading_literal(tree)
         first, empty = self._first(tree)
         return [
@@ -94,6 +109,7 @@ class _Compiler:
             None if literal or empty else _bitmap(first),
             self._sets,
             dict(self._pattern.groupindex),
+            self._texts,
             self._pattern.pattern,
         ]
 
@@ -173,10 +189,19 @@ class _Compiler:
             if kind is sre.LITERAL and value <= 0xFFFF:
                 run += chr(value)
                 continue
-            _flush(run, code)
+            self._flush(run, code)
             run = ""
             self._node(kind, value, code)
-        _flush(run, code)
+        self._flush(run, code)
+
+    def _flush(self, run: str, code: list[str]) -> None:
+        """Put a run of characters into the program."""
+        if len(run) == 1:
+            code.extend(("-", run))
+        elif run:
+            if run not in self._texts:
+                self._texts.append(run)
+            code.extend(("=", _operand(self._texts.index(run))))
 
     def _node(self, kind: Any, value: Any, code: list[str]) -> None:
         single = self._single(kind, value)
@@ -219,11 +244,11 @@ class _Compiler:
         for number, branch in enumerate(branches):
             if number < len(branches) - 1:
                 start = len(code)
-                code.extend(("|", "", ""))
+                code.extend(("|", "", "", ""))
                 self._sequence(branch, code)
                 ends.append(len(code) + 1)
                 code.extend((">", ""))
-                code[start + 1] = _operand(start + 3)
+                code[start + 1] = _operand(start + 4)
                 code[start + 2] = _operand(len(code))
             else:
                 self._sequence(branch, code)
@@ -241,7 +266,7 @@ class _Compiler:
             if inner.getwidth()[0] == 0:
                 raise UnsupportedPatternError("a repeated group that may be empty")
             start = len(code)
-            code.extend(("|", "", ""))
+            code.extend(("|", "", "", ""))
             self._sequence(inner, code)
             code.extend((">", _operand(start)))
             self._fork(start, code, greedy=greedy)
@@ -249,14 +274,14 @@ class _Compiler:
         starts: list[int] = []
         for _ in range(most - low):
             starts.append(len(code))
-            code.extend(("|", "", ""))
+            code.extend(("|", "", "", ""))
             self._sequence(inner, code)
         for start in starts:
             self._fork(start, code, greedy=greedy)
 
     def _fork(self, start: int, code: list[str], *, greedy: bool) -> None:
         """Let the fork at ``start`` lead into what stands behind it, and behind the end."""
-        into, past = _operand(start + 3), _operand(len(code))
+        into, past = _operand(start + 4), _operand(len(code))
         code[start + 1], code[start + 2] = (into, past) if greedy else (past, into)
 
     def _look(self, value: Any, code: list[str], *, wanted: bool) -> None:
@@ -271,6 +296,71 @@ class _Compiler:
         self._sequence(inner, code)
         code.append(";")
         code[start + 1] = _operand(len(code))
+
+    # -- what need not be tried again ----------------------------------------------------------------------------------
+
+    def _settle(self, code: list[str]) -> None:
+        """Mark the repeats that give nothing back, and the forks that the next character decides."""
+        at = 0
+        while at < len(code):
+            letter = code[at]
+            if letter == "*":
+                behind = self._next(code, at + 4, set())
+                if behind is not None and not behind & self._of_set(code[at + 1]):
+                    code[at] = "{"
+            elif letter == "|":
+                self._decide(code, at)
+            at += _LENGTHS[letter]
+
+    def _decide(self, code: list[str], at: int) -> None:
+        first = self._next(code, _number(code[at + 1]), set(), whole=True)
+        other = self._next(code, _number(code[at + 2]), set(), whole=True)
+        code[at + 3] = _operand(0)
+        if first is None or other is None or _END in first or first & other:
+            return
+        code[at] = ":"
+        text = _bitmap(first)
+        if text not in self._sets:
+            self._sets.append(text)
+        code[at + 3] = _operand(self._sets.index(text))
+
+    def _of_set(self, operand: str) -> set[int]:
+        return _characters(self._sets[_number(operand)])
+
+    def _next(
+        self, code: list[str], at: int, seen: set[int], *, whole: bool = False, narrowed: bool = False
+    ) -> set[int] | None:
+        """Return the ASCII characters (128: all others, 129: the end) one of which is next if all from ``at`` matches.
+
+        None where that can be anything. ``whole`` says that a match that ends there is not the end of it: something
+        else could have been tried. ``narrowed`` says that a look around stands in front.
+        """
+        if at in seen:
+            return set()
+        seen.add(at)
+        letter = code[at]
+        if letter == ";":
+            return None if whole or narrowed else set()
+        found = self._taken(code, at)
+        if found and not (letter in _REPEATS and _number(code[at + 2]) == 0):
+            return found
+        for place in _onward(code, at):
+            behind = self._next(code, place, seen, whole=whole, narrowed=narrowed or letter in _NARROWING)
+            if behind is None:
+                return None
+            found |= behind
+        return found
+
+    def _taken(self, code: list[str], at: int) -> set[int]:
+        """Return the characters one of which an instruction takes, or wants to be next; none where it takes none."""
+        letter = code[at]
+        if letter == "-":
+            return {min(ord(code[at + 1]), _ASCII)}
+        if letter == "=":
+            return {min(ord(self._texts[_number(code[at + 1])][0]), _ASCII)}
+        if letter == "[" or letter in _REPEATS:
+            return self._of_set(code[at + 1])
+        return {".": {_END}, "$": {_END, 10}}.get(letter, set())
 
     # -- what it begins with -------------------------------------------------------------------------------------------
 
@@ -300,15 +390,27 @@ class _Compiler:
         return set(), True  # an anchor, or a look around
 
     def _bits(self, members: list[tuple[Any, Any]]) -> set[int]:
-        text = self._sets[self._set(members)]
-        found = {number for number in range(_ASCII) if text[number] == "1"}
-        return found | {_ASCII} if text[_ASCII] == "1" or len(text) > _ASCII + 1 else found
+        return _characters(self._sets[self._set(members)])
 
 
-def _flush(run: str, code: list[str]) -> None:
-    """Put a run of characters into the program."""
-    if run:
-        code.extend(("=", _operand(len(run)), *run))
+def _characters(text: str) -> set[int]:
+    """Return the ASCII characters of a set; 128 where others are in it."""
+    found = {number for number in range(_ASCII) if text[number] == "1"}
+    return found | {_ASCII} if text[_ASCII] == "1" or len(text) > _ASCII + 1 else found
+
+
+def _onward(code: list[str], at: int) -> list[int]:
+    """Return where the program goes on behind an instruction, what looks around left out."""
+    letter = code[at]
+    if letter in "|:":
+        return [_number(code[at + 1]), _number(code[at + 2])]
+    if letter in ">?!":
+        return [_number(code[at + 1])]
+    return [at + _LENGTHS[letter]]
+
+
+def _number(operand: str) -> int:
+    return ord(operand) - BASE
 
 
 def _leading_literal(tree: Any) -> str:

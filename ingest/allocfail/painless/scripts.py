@@ -131,11 +131,11 @@ def step_script(entry: str, *, first: bool, last: bool) -> Script:
     decoder = _decoder()
     known = "(Map) params.known, " if entry in _needing(decoder.reach(entry)) else ""
     call = f"{decoder.names[entry]}({known}ctx, "
-    lines = ["Map options = (Map) params.options;"]
+    lines = ["List options = (List) params.options;"]
     if first:
-        lines.append(f"Map work = {call}options);")
+        lines.append(f"List work = {call}options);")
     else:
-        lines.append(f"Map work = (Map) ctx.remove('{WORK}');")
+        lines.append(f"List work = (List) ctx.remove('{WORK}');")
         lines.append(f"if (work != null) {{\n work = {call}work, options);\n}}")
     if not last:
         lines.append(f"if (work != null) {{\n ctx.put('{WORK}', work);\n}}")

@@ -21,6 +21,9 @@ from mypy.nodes import (
     Var,
 )
 from mypy.options import Options as MypyOptions
+from mypy.types import Instance, TupleType
+
+from allocfail.painless.types import without_none
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +58,19 @@ class Record:
     by_identity: bool
     """Two of them are equal only if they are one."""
     methods: dict[str, Function] = field(default_factory=dict)
+
+    @property
+    def layout(self) -> list[str]:
+        """Names of the fields, in the order in which a list holds them."""
+        if self.is_plain:
+            return list(self.fields)
+        return [
+            name for name, symbol in self.info.names.items() if isinstance(symbol.node, Var) and name != "__slots__"
+        ]
+
+    def place(self, name: str) -> str:
+        """Return where a list holds a field, with the field's name for a reader."""
+        return f"{self.layout.index(name)} /*{name}*/"
 
     @property
     def is_plain(self) -> bool:
@@ -104,6 +120,13 @@ class Sources:
         for name, file in files.items():
             for statement in file.defs:
                 self._collect(statement, name)
+
+    def record_of(self, kind: Type | None) -> Record | None:
+        """Return the class of the decoder that a type is, or may be; None for any other type."""
+        found = without_none(kind)
+        if isinstance(found, TupleType):
+            found = found.partial_fallback
+        return self.records.get(found.type.fullname) if isinstance(found, Instance) else None
 
     def _collect(self, statement: Statement, module: str) -> None:
         if isinstance(statement, ClassDef):

@@ -32,21 +32,22 @@ def compile_function(sources: Sources, names: dict[str, str], function: Function
     for argument in node.arguments:
         name = argument.variable.name
         if name == "self" and function.owner is not None:
-            scope.locals["self"] = "Map"
+            scope.locals["self"] = "List"
             if not makes:
-                parameters.append("Map self")
+                parameters.append("List self")
             continue
         kind = types.painless(argument.variable.type)
         scope.locals[name] = kind
         parameters.append(f"{kind} {scope.local(name)}")
     scope.declared |= set(scope.locals)
     result = node.type.ret_type  # type: ignore[union-attr]
-    gives = "Map" if makes else "void" if str(result) == "None" else types.painless(result)
+    gives = "List" if makes else "void" if str(result) == "None" else types.painless(result)
     scope.locals[""] = gives
     known = KNOWN.format(name="=" + function.fullname + ("," if parameters else ""))
     unit.lines.append(f"{gives} {names[function.fullname]}({known}{', '.join(parameters)}) {{")
     if makes:
-        scope.emit("Map self = new HashMap();")
+        nothing = ", ".join("null" for _ in function.owner.layout) if function.owner is not None else ""
+        scope.emit(f"List self = [{nothing}];")
     placed = _Placed(node.body, set(scope.locals))
     _statements(scope, node.body.body, placed)
     if makes:
@@ -293,8 +294,7 @@ def _assignment(scope: Scope, node: Any, placed: _Placed) -> None:
     _store(scope, first, node.rvalue, inside)
     for target in reversed(node.lvalues[:-1]):
         if type(target).__name__ in {"TupleExpr", "ListExpr"}:
-            kind = types.proper(type_of(scope, node.rvalue))
-            _parts(scope, target, expression(scope, first), kind, inside)
+            _parts(scope, target, expression(scope, first), inside)
         else:
             _store(scope, target, first, inside)
 
@@ -308,8 +308,7 @@ def _store(scope: Scope, target: Any, source: Any, inside: set[str]) -> None:
         scope.emit(f"{_head(scope, target, kind, inside)}{scope.local(target.name)} = {made};")
     elif name == "MemberExpr":
         kind = types.painless(scope.sources.types.get(target) or _field_type(scope, target))
-        owner = wrap(expression(scope, target.expr), PRIMARY)
-        scope.emit(f"{owner}.{target.name} = {_as(scope, source, kind)};")
+        scope.emit(f"{_field(scope, target, _as(scope, source, kind))};")
     elif name == "IndexExpr":
         base = expression(scope, target.base)
         item = boxed(expression(scope, source)).text
@@ -320,6 +319,14 @@ def _store(scope: Scope, target: Any, source: Any, inside: set[str]) -> None:
             scope.emit(f"{wrap(base, PRIMARY)}.put({boxed(expression(scope, target.index)).text}, {item});")
     else:
         raise scope.error(target, f"an assignment to a {name}")
+
+
+def _field(scope: Scope, target: Any, given: str) -> str:
+    """Return a statement that gives a record's field its value."""
+    record = scope.sources.record_of(type_of(scope, target.expr))
+    if record is None:
+        raise scope.error(target, f"a field of a {type_of(scope, target.expr)}")
+    return f"{wrap(expression(scope, target.expr), PRIMARY)}.set({record.place(target.name)}, {given})"
 
 
 def _field_type(scope: Scope, target: Any) -> Any:
@@ -379,21 +386,13 @@ def _unpacking(scope: Scope, node: Any, targets: Any, inside: set[str]) -> None:
     code = expression(scope, source)
     name = scope.fresh()
     scope.emit(f"{code.kind} {name} = {code.text};")
-    _parts(scope, targets, Code(name, PRIMARY, code.kind), types.proper(type_of(scope, source)), inside)
+    _parts(scope, targets, Code(name, PRIMARY, code.kind), inside)
 
 
-def _parts(scope: Scope, targets: Any, held: Code, kind: Any, inside: set[str]) -> None:
+def _parts(scope: Scope, targets: Any, held: Code, inside: set[str]) -> None:
     """Give each target its part of what is held, a tuple or a named tuple."""
-    name = held.text
-    if isinstance(kind, Instance) and "namedtuple" in kind.type.metadata:
-        names = kind.type.metadata["namedtuple"]["fields"]
-        parts = [f"{name}.{field}" for field in names]
-    elif isinstance(kind, TupleType) and "namedtuple" in kind.partial_fallback.type.metadata:
-        parts = [f"{name}.{field}" for field in kind.partial_fallback.type.metadata["namedtuple"]["fields"]]
-    else:
-        parts = [f"{name}.get({number})" for number in range(len(targets.items))]
-    for target, part in zip(targets.items, parts, strict=True):
-        _put(scope, target, Code(part, PRIMARY, "def"), inside)
+    for number, target in enumerate(targets.items):
+        _put(scope, target, Code(f"{held.text}.get({number})", PRIMARY, "def"), inside)
 
 
 def _put(scope: Scope, target: Any, code: Code, inside: set[str]) -> None:
@@ -403,13 +402,11 @@ def _put(scope: Scope, target: Any, code: Code, inside: set[str]) -> None:
             return
         kind = scope.locals.get(target.name) or types.painless(target.node.type)
         scope.locals[target.name] = kind
-        if kind == "boolean" and code.kind == "def":
-            code = Code(f"{code.text} == true", 5, "boolean")
         scope.emit(f"{_head(scope, target, kind, inside)}{scope.local(target.name)} = {cast(code, kind).text};")
     elif type(target).__name__ == "MemberExpr":
-        scope.emit(f"{wrap(expression(scope, target.expr), PRIMARY)}.{target.name} = {boxed(code).text};")
+        scope.emit(f"{_field(scope, target, boxed(code).text)};")
     elif type(target).__name__ in {"TupleExpr", "ListExpr"}:
-        unpack(scope, target, cast(code, "List"), None)
+        unpack(scope, target, cast(code, "List"))
     else:
         raise scope.error(target, "an unpacking into an item")
 
@@ -434,7 +431,7 @@ def _augmented(scope: Scope, node: Any, _placed: _Placed) -> None:
     if type(target).__name__ == "NameExpr":
         scope.emit(f"{scope.local(target.name)} = {made.text};")
     elif type(target).__name__ == "MemberExpr":
-        scope.emit(f"{wrap(expression(scope, target.expr), PRIMARY)}.{target.name} = {boxed(made).text};")
+        scope.emit(f"{_field(scope, target, boxed(made).text)};")
     else:
         base = wrap(expression(scope, target.base), PRIMARY)
         index = expression(scope, target.index)

@@ -105,8 +105,7 @@ def painless(kind: Type | None) -> str:
         # A number or a truth value that may be missing has to be an object.
         return "def" if is_optional(found) and only in {"long", "boolean", "double"} else only
     if isinstance(found, (TupleType, TypedDictType)):
-        fallback = found.partial_fallback if isinstance(found, TupleType) else found.fallback
-        return "Map" if isinstance(found, TypedDictType) or "namedtuple" in fallback.type.metadata else "List"
+        return "Map" if isinstance(found, TypedDictType) else "List"
     if isinstance(found, Instance):
         return _instance(found)
     if isinstance(found, (CallableType, Overloaded)):
@@ -124,10 +123,11 @@ def _instance(found: Instance) -> str:
         return "List"
     if name == "re.Pattern":
         return "List"
-    if name in _MAPS or "namedtuple" in found.type.metadata:
+    if name in _MAPS or found.type.typeddict_type is not None:
         return "Map"
     if name.startswith("allocfail."):
-        return "Map"
+        # A record is a list of its fields: engines copy and go through what one script hands to the next.
+        return "List"
     for base in found.type.mro:
         if base.fullname in _SCALARS and base.fullname != "builtins.object":
             return _SCALARS[base.fullname]

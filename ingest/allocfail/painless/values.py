@@ -31,7 +31,7 @@ def is_pattern(value: Any) -> bool:
 
 
 def as_param(value: Any) -> Any:
-    """Return a value as JSON: sets as maps, patterns as programs, records as maps without what is None or False.
+    """Return a value as JSON: sets as maps, patterns as programs, records as lists of their fields.
 
     Raises :class:`UnsupportedValueError`.
     """
@@ -49,8 +49,7 @@ def as_param(value: Any) -> Any:
     if fields is None and dataclasses.is_dataclass(value):
         fields = [field.name for field in dataclasses.fields(value)]
     if fields is not None:
-        made = {name: as_param(getattr(value, name)) for name in fields}
-        return {name: inner for name, inner in made.items() if inner is not None and inner is not False}
+        return [as_param(getattr(value, name)) for name in fields]
     if isinstance(value, (list, tuple)):
         return [as_param(inner) for inner in value]
     raise UnsupportedValueError(f"a {type(value).__name__} is nothing that JSON holds")
