@@ -14,9 +14,12 @@ import pytest
 from allocfail.cluster.engine import Engine, EngineError, connect, connection, path
 from allocfail.cluster.identity import Identity, Numbers, Relation, event_id, relation
 from allocfail.cluster.install import install
+from allocfail.cluster.items import identify
 from allocfail.cluster.retry import Patience
 from allocfail.cluster.ship import Item, Shipper
+from allocfail.decoder.options import Options
 from allocfail.errors import AllocfailError
+from allocfail.logs.events import decode_bytes
 from clusters import ROOTS, WANTED, server
 from flaky import Flaky
 
@@ -73,6 +76,19 @@ def test_the_id_is_of_what_happened_and_not_of_where_it_was_read() -> None:
         event_id(known._replace(first="b: page allocation failure: order:1"), 0),
     ]
     assert len({first, *others}) == 6
+
+
+def test_a_journal_says_which_boot_it_was() -> None:
+    def known(**more: str) -> Identity:
+        fields = {"_TRANSPORT": "kernel", "_HOSTNAME": "web1", "_SOURCE_MONOTONIC_TIMESTAMP": "1000000"}
+        entry = {"MESSAGE": "a: page allocation failure: order:1, mode:0x20", **fields, **more}
+        (event,) = decode_bytes(json.dumps(entry).encode(), Options())
+        return identify(event)
+
+    assert known(_BOOT_ID="5f1c").boot == "5f1c"
+    assert known(_BOOT_ID="5f1c") == known(_BOOT_ID="5f1c", __CURSOR="s=1;i=2")
+    assert event_id(known(_BOOT_ID="5f1c"), 0) != event_id(known(_BOOT_ID="a0b3"), 0)
+    assert known().boot == ""
 
 
 def test_what_happened_twice_in_one_log_is_numbered() -> None:

@@ -73,6 +73,13 @@ def _host(path: str) -> Any:
     return "a line's host" if at(_log({"message": HEADER} | _nested(path, "h1")), "host.hostname") == "h1" else None
 
 
+def _boot(path: str) -> Any:
+    document = {"message": HEADER} | _nested(path, "5f1c")
+    (event,) = decode_bytes(json.dumps(document).encode() + b"\n", OPTIONS)
+    origin = event.event.head.origin
+    return "a line's boot" if origin is not None and origin.boot == "5f1c" else None
+
+
 def _time(path: str) -> Any:
     stamp = "1718520538783000" if "REALTIME" in path else "2024-06-16T06:48:58.783Z"
     found = at(_log({"message": HEADER, path: stamp}), "@timestamp")
@@ -252,6 +259,7 @@ def _entity(spelled: list[str]) -> Any:
 #: Of each list of facts what an entry does, found by decoding something with it.
 PROBES: dict[str, Callable[[Any], Any]] = {
     "architectures.suffixes": _architecture,
+    "containers.boots": _boot,
     "containers.hosts": _host,
     "containers.texts": _text,
     "containers.times": _time,

@@ -15,7 +15,8 @@ __all__ = ["identify", "item"]
 
 def identify(event: Event, host: str | None = None) -> Identity:
     """Return an event's identity; ``host`` is the log's where no line names one."""
-    known = identity(event.event.dump, event.document)
+    head = event.event.head
+    known = identity(event.event.dump, event.document, head.origin.boot if head.origin is not None else None)
     return known._replace(host=host) if host is not None and not known.host else known
 
 

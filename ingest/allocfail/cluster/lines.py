@@ -92,7 +92,6 @@ class _Key(NamedTuple):
 
 class _Known(NamedTuple):
     order: tuple[tuple[str, tuple[_Key, ...]], ...]
-    boot: tuple[str, ...]
     join: tuple[str, ...]
     file_identity: tuple[str, ...]
     below: tuple[str, ...]
@@ -110,7 +109,6 @@ def _known() -> _Known:
             (rank, tuple(_Key(key["path"], key.get("with"), key.get("within"), key.get("digits", 9)) for key in keys))
             for rank, keys in known["order"].items()
         ),
-        tuple(known["boot"]),
         tuple(known["join"]),
         tuple(known["file_identity"]),
         tuple(known["journal_below"]),
@@ -130,11 +128,11 @@ def read(place: Place, source: Mapping[str, Any]) -> Line:
     records = [(line.record, line.start) for line in split_pieces(pieces, carried=False, apart=False)]
     roots = _roots(document)
     known = _known()
-    boot = _first(roots, known.boot)
-    line = Line(place, document, records, boot, ())
+    line = Line(place, document, records, None, ())
     if not records:
         return line
     first = records[0][0]
+    line.boot = first.origin.boot if first.origin is not None else None
     join = [(path, value) for path in known.join if (value := _first(roots, (path,))) is not None]
     # What user space wrote to the kernel's log is none of the kernel's lines.
     join.append(("provenance", (first.origin.provenance if first.origin is not None else None) or ""))

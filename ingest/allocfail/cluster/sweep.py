@@ -175,7 +175,7 @@ class Sweep:
         known = facts.load()["carriers"]
         below = known["journal_below"]
         texts = list(facts.load()["containers"]["texts"])
-        exact = [*known["boot"], *known["join"]]
+        exact = [*facts.load()["containers"]["boots"], *known["join"]]
         exact += [f"{root}.{name}" for root in below for name in ("_BOOT_ID", "_HOSTNAME", "_TRANSPORT")]
         times = [self._time_field] if self._time_field else known["times"]
         fields = self._patience.insist(lambda: fields_of(self._engine, names, texts, times, exact))
@@ -308,7 +308,7 @@ class Sweep:
             if field_name is not None and at(seed.source, name) is not None and len(value) < 256:
                 terms.append((field_name, value))
         if seed.boot is not None:
-            for name in facts.load()["carriers"]["boot"]:
+            for name in facts.load()["containers"]["boots"]:
                 field_name = next((known for known in (name, f"{name}.keyword") if known in exact), None)
                 if field_name is not None and at(seed.source, name) == seed.boot:
                     terms.append((field_name, seed.boot))

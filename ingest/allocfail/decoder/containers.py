@@ -44,6 +44,7 @@ class _Paths(NamedTuple):
     hosts: tuple[str, ...]
     times: tuple[str, ...]
     uptimes: tuple[str, ...]
+    boots: tuple[str, ...]
     transports: tuple[str, ...]
     identifiers: tuple[str, ...]
     facilities: tuple[str, ...]
@@ -66,6 +67,7 @@ def _paths() -> _Paths:
         tuple(known["hosts"]),
         tuple(known["times"]),
         tuple(known["uptimes"]),
+        tuple(known["boots"]),
         tuple(known["transports"]),
         tuple(known["identifiers"]),
         tuple(known["facilities"]),
@@ -169,6 +171,7 @@ def described(found: dict[str, Any], text: str) -> Opened:
     """Return ``text`` with what an object says of it."""
     paths = _paths()
     time = next((t for path in paths.times if (t := _moment(found, path)) is not None), None)
+    boot = next((b for path in paths.boots if (b := _text(found, path)) is not None), None)
     caller = _text(found, "caller")
     return Opened(
         _writable(text),
@@ -176,7 +179,7 @@ def described(found: dict[str, Any], text: str) -> Opened:
         time,
         _uptime(found),
         caller if caller is not None and _CALLER(caller) else None,
-        Origin(provenance(found), _text(found, "host.os.kernel"), _priority(found), time),
+        Origin(provenance(found), _text(found, "host.os.kernel"), _priority(found), time, boot),
     )
 
 
@@ -187,6 +190,7 @@ def nested(outer: Opened, inner: Opened) -> Opened:
         inner.origin.release or outer.origin.release,
         outer.origin.priority if inner.origin.priority is None else inner.origin.priority,
         outer.origin.time or inner.origin.time,
+        outer.origin.boot or inner.origin.boot,
     )
     return Opened(
         inner.text,

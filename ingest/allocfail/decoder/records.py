@@ -18,6 +18,8 @@ class Origin(NamedTuple):
     """Syslog priority (facility * 8 + severity), RFC 5424 section 6.2.1."""
     time: str | None = None
     """The container's own time, which completes a time without a year."""
+    boot: str | None = None
+    """Which boot of the host it is of."""
 
 
 class Record(NamedTuple):

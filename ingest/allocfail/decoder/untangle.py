@@ -363,6 +363,7 @@ def _contained(record: Record, outer: Opened, *, prompt: bool) -> Record:
         inner.release or outer.origin.release,
         outer.origin.priority if outer.origin.priority is not None else inner.priority,
         outer.origin.time,
+        outer.origin.boot,
     )
     return record._replace(
         host=(None if prompt else record.host) or outer.host,
