@@ -204,6 +204,8 @@ _re_host_first = re.compile(
 ).match
 _re_prompt = re.compile(rf"([0-9A-Za-z(][0-9A-Za-z._()-]{{0,254}}){_B}login:(?={_B})").match
 _re_bare_prompt = re.compile(rf"login:{_B}+(?=\[{_B}*[0-9]{{1,12}}\.[0-9]{{1,9}}\]|<[0-9]{{1,3}}>\[)").match
+_re_clock = re.compile(r"[0-9]:[0-9]").search
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
 _re_field = re.compile(r"MESSAGE=").match
 
 _re_found = re.compile(
@@ -244,6 +246,8 @@ def frame(line: str) -> Frame:
     ):
         end = m.end()
         return _new(Frame, (line[end:].strip(BLANKS), host, m[1], m[3], m[4], None, None, None, end, "", 0, True))
+    elif _is_bare(line):
+        return _new(Frame, (line.strip(BLANKS), None, None, None, None, None, None, None, 0, "", 0, False))
     return _walk(line)
 
 
@@ -615,6 +619,23 @@ def seconds(micros: str) -> str:
 def _month(word: str) -> bool:
     """Whether a word is a month of some language, or a number with the sign for one."""
     return word[-1] in "月월" or month_number(word) > 0
+
+
+def _is_bare(line: str) -> bool:
+    """Whether a line begins with a word and has nothing that every prefix has which begins with one."""
+    at = _blanks_end(line, 0)
+    return (
+        at + 1 < len(line)
+        and line[at] in _LETTERS
+        and line[at + 1] != "/"
+        and "[" not in line
+        and "<" not in line
+        and "kernel" not in line
+        and "login:" not in line
+        and "=" not in line[at : at + 8]
+        and _re_clock(line) is None
+        and _re_decoded(line, at) is None
+    )
 
 
 def _walk(line: str, *, inner: bool = False) -> Frame:

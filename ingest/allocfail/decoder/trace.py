@@ -71,6 +71,8 @@ class _Words(NamedTuple):
     start: tuple[str, ...]
     boundary_start: tuple[str, ...]
     markers: tuple[str, ...]
+    openings: tuple[str, ...]
+    """What a line begins with that announces a trace, or parts it."""
 
 
 @cache
@@ -78,7 +80,8 @@ def _words() -> _Words:
     wording = facts.load()["wording"]
     groups = wording["markers"]
     markers = sorted({m for group in groups.values() for m in group}, key=lambda m: (-len(m), m))
-    return _Words(tuple(wording["trace_start"]), tuple(wording["boundary_start"]), tuple(markers))
+    start, boundary = tuple(wording["trace_start"]), tuple(wording["boundary_start"])
+    return _Words(start, boundary, tuple(markers), start + boundary)
 
 
 def _first_of(words: tuple[str, ...], text: str, at: int) -> str:
@@ -100,7 +103,15 @@ def parse_frames(text: str) -> tuple[Frame, ...] | None:
     if match is not None:
         guess, function, offset, size, module = match.groups()
         return (Frame(function, guess is None, module, _is_pointer(offset, size)),)
-    return _scan(text)
+    return _scan(text) if _may_be_frames(text) else None
+
+
+def _may_be_frames(text: str) -> bool:
+    """Whether a line has something that every line of a trace has: most lines of a log have nothing of it."""
+    if "+" in text or "[" in text or "<" in text or "(" in text or "#" in text or " from " in text:
+        return True
+    words = _words()
+    return text.startswith(words.openings)
 
 
 def _is_pointer(offset: str, size: str) -> bool:
