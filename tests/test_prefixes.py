@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from allocfail.decoder.enrich import enrich
+from allocfail.logs.events import Options, decode_bytes
 from dumpgen import KERNELS, reports
 from dumpgen.compare import dump_differences
 from invariants import documents
-from pieces import only
+from pieces import at, only
 
 Prefix = Callable[[int], str]
 
@@ -274,3 +275,25 @@ def test_hardware_ends_where_the_next_line_was_glued_to_it() -> None:
     document = only(lines)
     assert document["allocfail"]["hardware"] == "Dell Inc. XPS 13 9360/0PVG6D, BIOS 2.13.0 11/14/2019"
     assert document["allocfail"]["trace"]["functions"] == ["warn_alloc"]
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ("05:06:07.123 | ", {"name": "swapper/0"}),
+        ("2024-03-04T05:06:07Z | ", {"name": "swapper/0", "time": "2024-03-04T05:06:07.000Z"}),
+        ('level=warn ts=2024-03-04T05:06:07Z msg="', {"name": "swapper/0", "time": "2024-03-04T05:06:07.000Z"}),
+        ("kern.warn kernel: [   12.345678] ", {"name": "swapper/0", "priority": 4}),
+        ("[   12.345678] a>", {"name": "a>swapper/0"}),
+    ],
+)
+def test_a_sign_in_front_is_no_part_of_a_name_and_a_level_is_no_host(before: str, said: dict[str, object]) -> None:
+    line = f"{before}swapper/0: page allocation failure: order:1, mode:0x20\n"
+    (event,) = decode_bytes(line.encode(), Options(year=2026))
+    found = {
+        "name": at(event.document, "process.name"),
+        "host": at(event.document, "host.hostname"),
+        "time": at(event.document, "@timestamp"),
+        "priority": at(event.document, "log.syslog.priority"),
+    }
+    assert {key: value for key, value in found.items() if value is not None} == said

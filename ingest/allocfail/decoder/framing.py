@@ -545,7 +545,11 @@ class _Prefix:
             self._logcat(m)
             return True
         if "kernel:" in line and (m := _re_host_first(line, at)):
-            self.host = m[1]
+            code = _level_name(m[1])
+            if code is None:
+                self.host = m[1]
+            elif self.priority is None:
+                self.priority = code
             self.end = m.end() + 7
             self.tagged = True
             return True

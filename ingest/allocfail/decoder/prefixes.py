@@ -71,6 +71,8 @@ _LAST_WORD = re.compile(r"(?:^|[\x00-\x20])([0-9A-Za-z][0-9A-Za-z._-]*)[\x00-\x2
 _START = re.compile(r"(?<![A-Za-z0-9])[\[<0-9A-Za-z]").search
 #: Source code that holds a header's words.
 _CODE = re.compile(r"\"|/\*|//").search
+#: What stands right in front of a name that a sign parts from what is known: ``a>b`` is a name.
+_APART = frozenset(' \t"')
 _CLOSING = re.compile(r"[*`\"'_~]+$|</[a-z][a-z0-9]*>$").search
 
 
@@ -134,6 +136,14 @@ def _is_name(lead: str) -> bool:
     return is_comm(lead) and (m is None or m.end() == 0)
 
 
+def _name_in(lead: str) -> int:
+    """Return where a name begins behind a sign that ends what stands in front, as ``|``; 0 where there is none."""
+    tail = _TAIL(lead)
+    if tail is None or tail.start() == 0 or _STRUCTURE(lead[: tail.start()]) is None or not _is_name(tail[0]):
+        return 0
+    return tail.start()
+
+
 def _is_log(junk: str) -> bool:
     """Whether a text in front of a line is what a log writes there, rather than a sentence."""
     return bool(_CLOCK(junk) or _LOGFMT(junk) or _NAMED(junk) or _NUMBER(junk))
@@ -186,16 +196,17 @@ class Prefixes:
         if tagged is not None:
             return tagged
         if found.start > 0:
-            if is_comm(lead):
+            name = _name_in(lead)
+            if is_comm(lead) and (name == 0 or lead[name - 1] not in _APART):
                 return found
-        elif (m := _CLOCK_FIRST(lead)) and is_comm(lead[m.end() :]):
+        elif (m := _CLOCK_FIRST(lead)) and is_comm(lead[m.end() :]) and _name_in(lead) == 0:
             self._learn(lead[: m.end()])
             return _closed(found._replace(text=text[m.end() :], start=m.end()))
         elif _is_name(lead):
             self._await(lead if " " in lead else "")
             self.doubtful = _CODE(lead) is not None
             return found
-        return self._inner(line, found) or self._unknown(found, lead, words.start())
+        return self._inner(line, found) or self._unknown(line, found, lead, words.start())
 
     def _learned(self, line: str, found: Frame) -> Frame | None:
         """Return a header behind the prefix that an earlier line had."""
@@ -255,6 +266,12 @@ class Prefixes:
                 m = _NAMELESS(inner.text)
                 if m is None or m.start() > 0:
                     continue
+            name = 0 if words is None else _name_in(inner.text[: words.start()])
+            if name > 0 and inner.text[name - 1] in _APART:
+                # Something stands behind the known prefix as well: ``ts=2024-03-04T05:06:07Z msg="``.
+                inner = inner._replace(text=inner.text[name:], start=inner.start + name)
+                at += inner.start
+                inner = inner._replace(start=0)
             junk = line[:at]
             weak = inner.uptime is None and inner.time is None
             if weak and not _is_log(junk):
@@ -263,7 +280,7 @@ class Prefixes:
             return _closed(_behind(junk, inner, found))
         return None
 
-    def _unknown(self, found: Frame, lead: str, words: int) -> Frame | None:
+    def _unknown(self, line: str, found: Frame, lead: str, words: int) -> Frame | None:
         """Return a header behind a prefix of which nothing is known."""
         if len(lead) > _LONGEST:
             return None
@@ -271,14 +288,13 @@ class Prefixes:
         at = 0 if mark is None else mark.end()
         if at and _is_name(lead[at:]):
             # Text that somebody quotes, until a body shows that it is a log.
-            self._learn(lead[:at])
+            self._learn(line[: found.start] + lead[:at])
             self.doubtful = _NUMBER(lead[:at]) is None
             return _closed(found._replace(text=found.text[at:], start=found.start + at))
-        tail = _TAIL(lead)
-        junk = lead if tail is None else lead[: tail.start()]
-        if _is_log(junk) and tail is not None and _STRUCTURE(junk) and _is_name(tail[0]):
-            self._learn(junk)
-            return _closed(found._replace(text=found.text[len(junk) :], start=found.start + len(junk)))
+        name = _name_in(lead)
+        if name > 0 and (found.start > 0 or _is_log(lead[:name])):
+            self._learn(line[: found.start] + lead[:name])
+            return _closed(found._replace(text=found.text[name:], start=found.start + name))
         self.doubtful = not _CLOCK(lead)
         self._await(lead)
         return _closed(found._replace(text=found.text[words:], start=found.start + words))
