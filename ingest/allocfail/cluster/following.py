@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from allocfail.cluster.identity import Identity, Numbers
 from allocfail.cluster.items import identify, item
 from allocfail.errors import InputError
+from allocfail.logs.descriptors import Descriptors
 from allocfail.logs.feed import Feed
 from allocfail.logs.tail import Part, Stream, Tail, files_below, is_compressed
 
@@ -158,6 +159,7 @@ class Following:
         self._said: set[str] = set()
         self._folders = [Path(name) for name in names if name != "-" and Path(name).is_dir()]
         self._sources: dict[str, Source] = {}
+        self._descriptors = Descriptors()
         for name in names:
             if name == "-":
                 self._sources[name] = Source(stream or Stream(0), options("-"), host)
@@ -175,12 +177,16 @@ class Following:
             return
         state = self._state.get(name, {})
         parts = [Part(*part) for part in state.get("parts", [])]
-        tail = Tail(Path(name), parts=parts, offset=state.get("quiet", 0))
+        tail = Tail(Path(name), parts=parts, offset=state.get("quiet", 0), descriptors=self._descriptors)
         if named and not path.exists():
             self._say(f"{path}: is not there yet")
-        if tail.lost:
-            self._say(f"{path}: the file that was read last is gone: what was written to it since may be missing")
+        self._tell_lost(tail)
         self._sources[name] = Source(tail, self._options(name), self._host, state)
+
+    def _tell_lost(self, log: Tail | Stream) -> None:
+        if isinstance(log, Tail) and log.lost:
+            log.lost = False
+            self._say(f"{log.path}: the file that was read last is gone: what was written to it since may be missing")
 
     def _look_into_folders(self) -> None:
         for folder in self._folders:
@@ -217,6 +223,7 @@ class Following:
             moved = waited = False
             for source in list(self._sources.values()):
                 items = source.read()
+                self._tell_lost(source.log)
                 moved = moved or items is not None
                 open_ones = source.peek() if items is None else []
                 waited = waited or bool(open_ones)  # long enough already
