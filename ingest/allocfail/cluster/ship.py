@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocfail.cluster.engine import BulkResult, EngineError, path
 from allocfail.cluster.identity import Identity, Relation, event_id, relation, words_of
-from allocfail.cluster.retry import Patience, answer, bulk, is_passing, passes
+from allocfail.cluster.retry import Patience, answer, is_passing, passes, taking
 from allocfail.errors import AllocfailError
 
 if TYPE_CHECKING:
@@ -126,11 +126,14 @@ class Shipper:
     def _look_up(self) -> bool:
         """Return whether an id is only unique within a part of the target: it is a data stream, or spans indices."""
         engine, target = self._engine, self.target
-        found = answer(engine, "GET", path("_resolve", "index", target), missing_ok=True) or {}
-        if not any(found.get(kind) for kind in ("indices", "aliases", "data_streams")):
+        asked = path("_resolve", "index", target)
+        found = answer(engine, "GET", asked, missing_ok=True)
+        with taking(engine, f"GET {asked}"):
+            kinds = [found[kind] for kind in ("indices", "aliases", "data_streams")] if found is not None else []
+            closed = any("closed" in item.get("attributes", ()) for item in kinds[0]) if kinds else False
+        if found is None or not any(kinds):
             self._need_template()
             return False
-        closed = any("closed" in item.get("attributes", ()) for item in found.get("indices", []))
         if closed:
             raise EngineError(f"{engine.where.url}: {target}: {_WHOLE['index_closed_exception']}")
         self._need_mapping()
@@ -140,27 +143,33 @@ class Shipper:
         return spread
 
     def _need_mapping(self) -> None:
+        asked = path(self.target, "_mapping", "field", ",".join(_OURS))
         try:
-            found = answer(self._engine, "GET", path(self.target, "_mapping", "field", ",".join(_OURS)))
+            found = answer(self._engine, "GET", asked)
         except EngineError as error:
             if error.status == 403:  # whoever may only write cannot ask; whoever installed could
                 return
             raise
-        if any(_types(index.get("mappings") or {}) != _OURS for index in found.values()):
+        with taking(self._engine, f"GET {asked}"):
+            types = [_types(index["mappings"]) for index in found.values()]
+            types[0]  # an index at least: it is there
+        if any(one != _OURS for one in types):
             raise AllocfailError(
                 f"{self.target} has no mapping for the fields of an event: run `allocfail install` for it first "
                 "(with --index-name or --data-stream for a new one, with --index for one of yours)"
             )
 
     def _need_template(self) -> None:
+        asked = path("_index_template", "_simulate_index", self.target)
         try:
-            found = answer(self._engine, "POST", path("_index_template", "_simulate_index", self.target))
+            found = answer(self._engine, "POST", asked)
         except EngineError as error:
             if error.status == 403:  # as above
                 return
             raise
-        properties = (found.get("template") or {}).get("mappings", {}).get("properties", {})
-        if "allocfail" not in properties:
+        with taking(self._engine, f"POST {asked}"):
+            mapped = "allocfail" in found["template"].get("mappings", {}).get("properties", {})
+        if not mapped:
             raise AllocfailError(
                 f"{self.target} does not exist and no index template maps its fields: run `allocfail install` first "
                 "(with --index-name or --data-stream for a name of your own)"
@@ -220,7 +229,7 @@ class Shipper:
                 if not items:
                     return
             try:
-                results = bulk(self._engine, [self._create(item) for item in items])
+                results = self._engine.bulk([self._create(item) for item in items])
             except EngineError as error:
                 if error.status == 413:  # more than the server takes in one request
                     self._split(items)
@@ -312,19 +321,21 @@ class Shipper:
             self._may_read = False
             return {}
         found: dict[str, _There] = {}
-        for hit in hits:
-            words = words_of(hit.get("_source") or {})
-            found[hit["_id"]] = _There(hit["_index"], hit.get("_seq_no", -1), hit.get("_primary_term", -1), words)
+        with taking(self._engine, f"POST {path(self.target)}"):
+            for hit in hits:
+                words = words_of(hit.get("_source") or {})
+                found[hit["_id"]] = _There(hit["_index"], hit.get("_seq_no", -1), hit.get("_primary_term", -1), words)
         return found
 
     def _get_ids(self, ids: list[str]) -> list[dict[str, Any]]:
         target = f"{path(self.target, '_mget')}?_source_includes=event.original"
-        docs = answer(self._engine, "POST", target, {"ids": ids}).get("docs")
-        if not isinstance(docs, list):
-            raise EngineError(f"{self._engine.where.url}: POST /_mget: not the answer that was expected", status=502)
-        for doc in docs:
+        answered = answer(self._engine, "POST", target, {"ids": ids})
+        with taking(self._engine, f"POST {path(self.target, '_mget')}"):
+            docs: list[dict[str, Any]] = answered["docs"]
+            errors = [doc.get("error") for doc in docs]
+        for error in errors:
             # OpenSearch's security plugin refuses each document, not the request.
-            if error := doc.get("error"):
+            if error:
                 told = error if isinstance(error, dict) else {}
                 reason, kind = str(told.get("reason", "no reason given")), str(told.get("type", ""))
                 if kind == "index_not_found_exception":
@@ -343,12 +354,8 @@ class Shipper:
         target = f"{path(self.target, '_search')}?ignore_unavailable=true&allow_no_indices=true"
         answer(self._engine, "POST", path(self.target, "_refresh"))
         found = answer(self._engine, "POST", target, query)
-        try:
+        with taking(self._engine, f"POST {path(self.target, '_search')}"):
             hits: list[dict[str, Any]] = found["hits"]["hits"]
-        except (KeyError, TypeError):
-            raise EngineError(
-                f"{self._engine.where.url}: POST /_search: not the answer that was expected", status=502
-            ) from None
         return hits
 
     def _compare(self, items: list[Item]) -> list[Item]:
@@ -390,7 +397,7 @@ class Shipper:
             }
             for item, held in more
         ]
-        results = self._patience.insist(lambda: bulk(self._engine, actions))
+        results = self._patience.insist(lambda: self._engine.bulk(actions))
         again: list[Item] = []
         for (item, _), result in zip(more, results, strict=True):
             if 200 <= result.status < 300:

@@ -69,6 +69,7 @@ def command(  # noqa: C901, PLR0912 - a branch for each option
       allocfail ship --follow /var/log/kern.log --url https://es:9200 --api-key @key.txt
       journalctl -k -o json -f | allocfail ship --follow - --url https://es:9200 --api-key @key.txt
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    from contextlib import ExitStack
     from pathlib import Path
 
     from allocfail.cluster import templates
@@ -98,8 +99,10 @@ def command(  # noqa: C901, PLR0912 - a branch for each option
         if letters is not None:
             letters.add(item, result)
 
-    with open_engine(where) as engine, Stop() as stop:
+    with ExitStack() as stack:
+        stop = stack.enter_context(Stop())
         patience = Patience(retries=None if follow else 8, sleep=stop.sleep, say=_say, stopped=lambda: stop.asked)
+        engine = stack.enter_context(open_engine(where, patience))
         shipper = Shipper(engine, target, patience=patience, say=_say, reject=reject)
         try:
             if retry_dead_letters and letters is not None:
