@@ -587,3 +587,83 @@ def test_an_index_that_is_closed_is_one_line(cluster: Engine, tmp_path: Path) ->
     done = subprocess.run(command, capture_output=True, check=False)
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
     assert b"closed" in done.stderr
+
+
+# -- told to stop while the cluster says nothing -----------------------------------------------------------------------
+
+
+def mute(
+    flaky: Flaky, hung: threading.Event, released: threading.Event
+) -> Callable[[str, str, bytes], tuple[int, Any]]:
+    """Accept bulk requests and say nothing, until ``released``; ``hung`` tells that it has begun."""
+
+    def answer(method: str, target: str, body: bytes) -> tuple[int, Any]:
+        if target.startswith("/_bulk") and not released.is_set():
+            hung.set()
+            released.wait(120)
+            return 503, {}
+        return flaky(method, target, body)
+
+    return answer
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_while_the_cluster_says_nothing(tmp_path: Path, number: int) -> None:
+    """It ends without the answer, says what becomes of the events, and the next start sends them."""
+    flaky, hung, released = Flaky("opensearch"), threading.Event(), threading.Event()
+    log, state = tmp_path / "kern.log", tmp_path / "state"
+    log.write_bytes(log_of(range(3)) + b"Mar  4 06:00:00 node7 kernel: quiet\n" * 500)
+    with server(mute(flaky, hung, released)) as url:
+        command = ship_command(url, "--follow", str(log), "--year", "2026", "--state", str(state), "--timeout", "600")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert hung.wait(60)
+            process.send_signal(number)
+            out, errors = process.communicate(timeout=60)
+        released.set()
+        assert process.returncode == 1
+        assert (errors.count(b"\n"), errors.count(b"3 events will be sent at the next start")) == (1, 1), errors
+        assert json.loads(out)["indexed"] == 0
+        assert not state.exists()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            _until(lambda: names_in(flaky) == names_of(range(3)))
+            process.send_signal(number)
+            assert process.communicate(timeout=60)[1] == b""
+
+
+@pytest.mark.parametrize("product", ["opensearch", "elasticsearch"])
+def test_told_to_stop_with_a_stream_that_cannot_be_sent(product: str) -> None:
+    flaky, hung, released = Flaky(product), threading.Event(), threading.Event()
+    with server(mute(flaky, hung, released)) as url:
+        command = ship_command(url, "-", "--year", "2026", "--timeout", "600")
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdin is not None
+            process.stdin.write(log_of(range(3)) + b"Mar  4 06:00:00 node7 kernel: quiet\n" * 500)
+            process.stdin.flush()
+            assert hung.wait(60)
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=60)
+        released.set()
+    assert process.returncode == 1
+    assert (errors.count(b"\n"), errors.count(b"3 events are not indexed, and are not kept here")) == (1, 1), errors
+
+
+def test_told_to_stop_in_a_large_file(tmp_path: Path) -> None:
+    """No event of it has to come for the request to be seen."""
+    pipe = tmp_path / "log"
+    os.mkfifo(pipe)
+    flaky = Flaky("opensearch")
+    with (
+        server(flaky) as url,
+        subprocess.Popen(
+            ship_command(url, str(pipe), "--year", "2026"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
+    ):
+        with contextlib.suppress(BrokenPipeError), pipe.open("wb") as file:
+            file.write(log_of([1]))
+            process.send_signal(signal.SIGTERM)
+            for _ in range(500):
+                file.write(b"Mar  4 06:00:00 node7 kernel: quiet\n" * 5000)
+        _, errors = process.communicate(timeout=60)
+    assert errors.count(b"was not read to its end: run the command again to add the rest") == 1

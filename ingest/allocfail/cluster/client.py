@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from urllib.parse import quote, urlsplit
 
@@ -18,11 +19,14 @@ from allocfail.cluster.statuses import passes
 from allocfail.cluster.tls import Trust, trust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import urllib3
 
     from allocfail.cluster.connection import Connection
+
+    Waiting = Callable[[], AbstractContextManager[None]]
 
 __all__ = ["BulkResult", "Engine", "connect", "http_pool", "path"]
 
@@ -53,26 +57,30 @@ def path(*segments: str) -> str:
     return "/" + "/".join(quote(segment, safe="") for segment in segments)
 
 
-def connect(where: Connection) -> Engine:
+def connect(where: Connection, waiting: Waiting = nullcontext) -> Engine:
     """Ask the server who it is and return an :class:`Engine` that talks to it with the product's own client.
 
+    Every answer is waited for within ``waiting``, which may end that.
     Raises :class:`UnreachableError` when nothing answers, :class:`EngineError` when what answers lets nobody in or is
     neither Elasticsearch 8 or later nor OpenSearch.
     """
     believed = trust(where)
-    product, version = _ask_product(where, believed)
+    with waiting():
+        product, version = _ask_product(where, believed)
     client: _Client
     if product == "elasticsearch":
         client = _Elasticsearch(where, believed, int(version.partition(".")[0] or 9))
     else:
         client = _OpenSearch(where, believed)
-    return Engine(where, product, version, client)
+    return Engine(where, product, version, client, waiting)
 
 
 class Engine:
     """A cluster: JSON in, JSON out, the same on both products. Use it as a context manager."""
 
-    def __init__(self, where: Connection, product: str, version: str, client: _Client) -> None:
+    def __init__(
+        self, where: Connection, product: str, version: str, client: _Client, waiting: Waiting = nullcontext
+    ) -> None:
         """Take what :func:`connect` found out.
 
         ``product`` is ``elasticsearch`` or ``opensearch``; ``version`` is empty where the user may not see it.
@@ -81,6 +89,7 @@ class Engine:
         self.product = product
         self.version = version
         self._client = client
+        self._waiting = waiting
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -101,7 +110,8 @@ class Engine:
         """
         asked = f"{method} {target.partition('?')[0]}"
         try:
-            status, answer = self._client.request(method, target, body, timeout)
+            with self._waiting():
+                status, answer = self._client.request(method, target, body, timeout)
         except NoAnswerError as found:
             raise AnswerError(self.where, asked, str(found)) from None
         except RecursionError:
@@ -124,7 +134,8 @@ class Engine:
         when the answer does not say what became of each: some of them may have been indexed.
         """
         try:
-            results = [self._result(ok, item) for ok, item in self._client.bulk(actions)]
+            with self._waiting():
+                results = [self._result(ok, item) for ok, item in self._client.bulk(actions)]
         except NoAnswerError as found:
             raise AnswerError(self.where, "POST /_bulk", str(found)) from None
         except RecursionError:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from allocfail.cluster.engine import Engine
 
-__all__ = ["Item", "Shipped", "Shipper"]
+__all__ = ["Item", "NotSentError", "Shipped", "Shipper"]
 
 #: Documents and bytes of one bulk request; the manuals of both products advise a few megabytes.
 _CHUNK_DOCUMENTS = 500
@@ -51,6 +51,8 @@ class Item:
     number: int = 0
     """How many events of the same identity come before it; another one where the target has other events."""
     size: int = 0
+    again: bool = False
+    """Whether another run comes to it by itself."""
     index: str = ""
     """The index that holds it, where that is not the target itself."""
 
@@ -58,6 +60,21 @@ class Item:
     def id(self) -> str:
         """Its ``_id``."""
         return event_id(self.known, self.number)
+
+
+class _WaitedError(EngineError):
+    """The cluster was waited for, and for long enough."""
+
+
+class NotSentError(EngineError):
+    """The cluster was waited for in vain."""
+
+    def __init__(self, why: str, items: Sequence[Item], rest: str = "") -> None:
+        """Take why, what has not been sent, and what becomes of it."""
+        what = rest or f"{len(items)} events are not indexed: run the command again to add them"
+        super().__init__(f"{why}; {what}")
+        self.why = why
+        self.items = items
 
 
 @dataclass
@@ -194,9 +211,12 @@ class Shipper:
         items, self._held, self._bytes = self._held, [], 0
         try:
             self._send(items)
-        except BaseException:
-            self._held = [item for item in items if not item.outcome]
+        except EngineError as error:
+            if isinstance(error, _WaitedError) or is_passing(error):
+                raise NotSentError(str(error), [item for item in items if not item.outcome]) from None
             raise
+        finally:
+            self._held = [item for item in items if not item.outcome]
 
     def send(self, items: Iterable[Item]) -> Shipped:
         """Send events; return the running totals."""
@@ -242,9 +262,7 @@ class Shipper:
             if reason:
                 attempt += 1
                 if not self._patience.wait(attempt, reason):
-                    raise EngineError(
-                        f"{reason}; {len(again)} events are not indexed: run the command again to add them"
-                    )
+                    raise _WaitedError(reason)
             items = again
 
     def _create(self, item: Item) -> dict[str, Any]:

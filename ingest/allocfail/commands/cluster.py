@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from allocfail.cluster.retry import Patience
     from allocfail.cluster.steps import Change
     from allocfail.cluster.wanted import Wanted
+    from allocfail.commands.stopping import Stop
 
 __all__ = [
     "EVENT_FIELDS",
@@ -122,18 +123,25 @@ def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def open_engine(where: Connection, patience: Patience | None = None) -> Engine:
+def open_engine(where: Connection, patience: Patience | None = None, stop: Stop | None = None) -> Engine:
     """Connect, and say on stderr when nobody checks who answers.
 
     With ``patience`` a cluster that answers and is not ready yet is waited for; where nothing answers, the address may
-    be wrong, and that is said at once.
+    be wrong, and that is said at once. ``stop`` ends waiting for answers.
     """
+    from contextlib import nullcontext
+
     from allocfail.cluster.client import connect
     from allocfail.cluster.retry import is_busy
 
     if where.insecure and where.url.startswith("https:"):
         click.echo("allocfail: --insecure: whoever answers is trusted", err=True)
-    return connect(where) if patience is None else patience.insist(lambda: connect(where), may_pass=is_busy)
+    waiting = stop.waiting if stop is not None else nullcontext
+
+    def ask() -> Engine:
+        return connect(where, waiting)
+
+    return ask() if patience is None else patience.insist(ask, may_pass=is_busy)
 
 
 def content_for(engine: Engine, kb_url: str | None, only: tuple[str, ...] = ()) -> Wanted:

@@ -102,7 +102,7 @@ def command(  # noqa: C901, PLR0912 - a branch for each option
     with ExitStack() as stack:
         stop = stack.enter_context(Stop())
         patience = Patience(retries=None if follow else 8, sleep=stop.sleep, say=_say, stopped=lambda: stop.asked)
-        engine = stack.enter_context(open_engine(where, patience))
+        engine = stack.enter_context(open_engine(where, patience, stop))
         shipper = Shipper(engine, target, patience=patience, say=_say, reject=reject)
         try:
             if retry_dead_letters and letters is not None:
@@ -178,14 +178,27 @@ def _ship(shipper: Shipper, name: str, make: _Options, host: str | None, stop: S
         # Somebody may be following it: nothing is held for longer than a second.
         Following(["-"], shipper, None, options=make, host=host, stream=stream, say=_say).run(stop)
         return
-    chunks = open_input(name)
+    chunks = _until(stop, open_input(name))
     options = make(name)
     numbers = Numbers()
-    for event in decode_chunks(chunks, lambda: Decoder(options), Needles.of(facts.load()["needles"])):
-        shipper.put(item(event, numbers, f"{name}: the event at byte {event.offset}", host))
-        if stop.asked:
-            break
+    try:
+        for event in decode_chunks(chunks, lambda: Decoder(options), Needles.of(facts.load()["needles"])):
+            shipper.put(item(event, numbers, f"{name}: the event at byte {event.offset}", host))
+    except _StoppedError:
+        _say(f"{name}: was not read to its end: run the command again to add the rest")
     shipper.flush()
+
+
+class _StoppedError(Exception):
+    """It is time to stop in the middle of a log."""
+
+
+def _until(stop: Stop, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield them until it is time to stop; an event that this would cut is none."""
+    for chunk in chunks:
+        if stop.asked:
+            raise _StoppedError
+        yield chunk
 
 
 def _text_stream(stop: Stop) -> Stream | None:

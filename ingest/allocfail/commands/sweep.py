@@ -114,7 +114,7 @@ def command(
     with ExitStack() as stack:
         stop = stack.enter_context(Stop())
         patience = Patience(retries=None if follow else 8, sleep=stop.sleep, say=told.say, stopped=lambda: stop.asked)
-        engine = stack.enter_context(open_engine(where, patience))
+        engine = stack.enter_context(open_engine(where, patience, stop))
         shipper = None if dry_run else Shipper(engine, target, patience=patience, say=told.say)
         sweep = Sweep(
             engine,
