@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import json
 import os
 import random
@@ -456,12 +458,30 @@ def test_refused_events_are_kept_and_taken_back(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [log]
 
 
-def test_who_follows_an_archive_is_told(tmp_path: Path, kept_by: tuple[Flaky, str]) -> None:
-    (tmp_path / "a.gz").write_bytes(b"\x1f\x8b\x08\x00rest")
-    done = subprocess.run(
-        ship_command(kept_by[1], "--follow", str(tmp_path / "a.gz")), capture_output=True, check=False
-    )
-    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+PACKED = {"bzip2": bz2.compress(b"x" * 100), "journal": b"LPKSHHRH" + bytes(20), "gzip": gzip.compress(b"x" * 100)}
+
+
+@pytest.mark.parametrize("form", PACKED)
+def test_who_follows_an_archive_is_told(tmp_path: Path, kept_by: tuple[Flaky, str], form: str) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(PACKED[form])
+    for name in (str(log), "-"):
+        command = ship_command(kept_by[1], "--follow", name, "--state", str(tmp_path / "state"))
+        done = subprocess.run(command, input=PACKED[form], capture_output=True, check=False)
+        assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+        assert form.encode() in done.stderr
+
+
+@pytest.mark.parametrize("form", ["bzip2", "journal"])
+def test_what_another_program_has_to_open_is_said_for_ship(
+    tmp_path: Path, kept_by: tuple[Flaky, str], form: str
+) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(PACKED[form])
+    for name in (str(log), "-"):
+        done = subprocess.run(ship_command(kept_by[1], name), input=PACKED[form], capture_output=True, check=False)
+        assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+        assert done.stderr.endswith(b"| allocfail ship -\n")
 
 
 # -- real clusters -----------------------------------------------------------------------------------------------------

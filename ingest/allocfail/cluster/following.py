@@ -17,7 +17,7 @@ from allocfail.cluster.ship import NotSentError
 from allocfail.errors import InputError
 from allocfail.logs.descriptors import Descriptors
 from allocfail.logs.feed import Feed
-from allocfail.logs.tail import Part, Stream, Tail, files_below, is_compressed
+from allocfail.logs.tail import Part, Stream, Tail, files_below, packing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -178,9 +178,11 @@ class Following:
         name = str(path.resolve())
         if name in self._sources:
             return
-        if is_compressed(path):
+        if (packed := packing_of(path)) is not None:
+            if named and packed.name == "journal":
+                raise InputError(f"{path}: {packed.said}; try: journalctl -k -o json -f | allocfail ship --follow -")
             if named:
-                raise InputError(f"{path}: is compressed, and will not grow: ship it without --follow")
+                raise InputError(f"{path}: {packed.said}, and will not grow: ship it without --follow")
             return
         state = self._state.get(name, {})
         parts = [Part(*part) for part in state.get("parts", [])]

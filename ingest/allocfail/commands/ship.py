@@ -178,7 +178,7 @@ def _ship(shipper: Shipper, name: str, make: _Options, host: str | None, stop: S
         # Somebody may be following it: nothing is held for longer than a second.
         Following(["-"], shipper, None, options=make, host=host, stream=stream, say=_say).run(stop)
         return
-    chunks = _until(stop, open_input(name))
+    chunks = _until(stop, open_input(name, "ship"))
     options = make(name)
     numbers = Numbers()
     try:
@@ -204,7 +204,8 @@ def _until(stop: Stop, chunks: Iterator[bytes]) -> Iterator[bytes]:
 def _text_stream(stop: Stop) -> Stream | None:
     """Return standard input where it is a pipe or the like; None for a file, and for what begins as an archive does."""
     from allocfail.errors import InputError
-    from allocfail.logs.inputs import is_packed
+    from allocfail.logs.inputs import packing
+    from allocfail.logs.streams import HEAD
     from allocfail.logs.tail import Stream
 
     if sys.stdin is None:
@@ -216,7 +217,7 @@ def _text_stream(stop: Stop) -> Stream | None:
     while not stream.wait(0.25):
         if stop.asked:
             return stream
-    if is_packed(head := reader.peek(6)):
+    if packing(head := reader.peek(HEAD)) is not None:
         return None
     return Stream(0, ahead=reader.read1(len(head)))
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Filter", "Modifier", "enrich_line", "lines_of"]
 
-#: One of these is in every line that may hold an event.
-WORDS = (b"alloc", b"oom-kill", b"ill process ", b"illed process ")
 #: Bytes read at a time, at most.
 _READ = 1 << 18
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocfail.errors import InputError
 from allocfail.logs.descriptors import Descriptors
-from allocfail.logs.inputs import CHUNK, is_packed
+from allocfail.logs.inputs import CHUNK, Packing, packing
+from allocfail.logs.streams import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Part", "Stream", "Tail", "files_below", "is_compressed"]
+__all__ = ["Part", "Stream", "Tail", "files_below", "packing_of"]
 
 #: Bytes at the beginning of a file that tell it from another with the same inode number; as many are kept of what was
 #: read last, for files that all begin alike.
@@ -107,13 +108,13 @@ def _look(file: Path | int) -> tuple[int, ...] | None:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def is_compressed(path: Path) -> bool:
-    """Whether a file begins as gzip, xz or zstd do."""
+def packing_of(path: Path) -> Packing | None:
+    """Return what a file is packed in; None for one that grows, and where there is none."""
     try:
         with path.open("rb") as file:
-            return is_packed(file.read(6))
+            return packing(file.read(HEAD))
     except OSError:
-        return False
+        return None
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -131,10 +132,11 @@ class Stream:
         self.name = name
         self._fd = fd
         self._ahead = ahead
+        self._begun = bool(ahead)
         self.ended = False
 
     def read(self) -> bytes:
-        """Return what is there, nothing where nothing is."""
+        """Return what is there, nothing where nothing is. Raises :class:`InputError` for what is no text at all."""
         if self._ahead:
             data, self._ahead = self._ahead, b""
             return data
@@ -142,6 +144,9 @@ class Stream:
             return b""
         data = os.read(self._fd, CHUNK)
         self.ended = not data
+        if not self._begun and (packed := packing(data[:HEAD])) is not None:
+            raise InputError(f"standard input: {packed.said}: unpack it in front of the pipe")
+        self._begun = True
         return data
 
     def wait(self, seconds: float) -> bool:
@@ -362,7 +367,7 @@ class Tail:
             file = (status.st_dev, status.st_ino)
             if not self.knows(*file) and status.st_mtime_ns >= self._written and status.st_size:
                 found.append(_File(status.st_mtime_ns, path == self.path, status.st_ctime_ns, path, file))
-        return [one for one in sorted(found) if not is_compressed(one.path)]
+        return [one for one in sorted(found) if packing_of(one.path) is None]
 
     def _see_cut(self) -> None:
         """Begin the file anew where it has been cut (``copytruncate``), even if it has grown again since.
