@@ -329,6 +329,33 @@ def test_through_rotation_in_the_middle_of_a_dump(kept_by: tuple[Flaky, str], tm
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_log_that_cannot_be_read_for_a_while_does_not_end_the_others(
+    kept_by: tuple[Flaky, str], tmp_path: Path
+) -> None:
+    flaky, url = kept_by
+    one, other = tmp_path / "one.log", tmp_path / "other.log"
+    one.write_bytes(log_of([1]))
+    other.write_bytes(log_of([2]))
+    said: list[str] = []
+
+    def replace() -> None:
+        one.rename(tmp_path / "one.log.1")
+        one.mkdir()
+        (one / "file").touch()  # some file systems give an empty folder no size
+        other.write_bytes(log_of([2, 3]))
+
+    def put_back() -> None:
+        (one / "file").unlink()
+        one.rmdir()
+        one.write_bytes(log_of([4]))
+
+    looks: list[Callable[[], object]] = [lambda: time.sleep(0.02)] * 15
+    turns = Turns(lambda: names_in(flaky) == names_of(range(1, 5)), *looks, replace, *looks, put_back)
+    follow(url, [str(one), str(other)], None, turns, say=said.append)
+    assert said == [f"{one}: is no file; give `-` and pipe it in"]
+
+
+@pytest.mark.usefixtures("quick")
 def test_the_same_dump_in_two_files_is_one_event(kept_by: tuple[Flaky, str], tmp_path: Path) -> None:
     flaky, url = kept_by
     (tmp_path / "kern.log").write_bytes(log_of(range(3)))
@@ -596,6 +623,18 @@ def test_killed_at_random_while_a_log_grows(cluster: Engine, tmp_path: Path) -> 
     assert (errors.read_bytes(), status) == (b"", 0)
     assert swept.counted(found) == swept.once_each(range(written))
     assert all(event["allocfail"]["complete"] for event in found)
+
+
+@pytest.mark.parametrize("name", ["app-nothing", "app-nothing*", "_all", "app-Nothing"])
+def test_a_name_that_nothing_is_known_of_is_one_line(cluster: Engine, tmp_path: Path, name: str) -> None:
+    """Nothing is created by it, and nothing is waited for."""
+    log = tmp_path / "kern.log"
+    log.write_bytes(log_of(range(3)))
+    command = [sys.executable, "-m", "allocfail", "ship", str(log), "--url", cluster.where.url, "--index-name", name]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert b"run `allocfail install`" in done.stderr
+    assert cluster.request("GET", "/_resolve/index/app-*")["indices"] == []
 
 
 def test_an_index_that_is_closed_is_one_line(cluster: Engine, tmp_path: Path) -> None:

@@ -242,6 +242,16 @@ class Following:
             told.append(f"{len(items) - later} events are not indexed, and are not kept here")
         return "; ".join(told)
 
+    def _read(self, source: Source) -> list[Item] | None:
+        """Read a source; one that can no longer be read is told once, and looked at again: the others go on."""
+        try:
+            return source.read()
+        except InputError as error:
+            if isinstance(source.log, Stream) or not source.log.parts:
+                raise
+            self._once(str(error))
+            return None
+
     def _put(self, items: Sequence[Item]) -> None:
         for at, one in enumerate(items):
             try:
@@ -255,7 +265,7 @@ class Following:
         while not stop.asked and not self._ended():
             moved = waited = False
             for source in takewhile(lambda _: not stop.asked, list(self._sources.values())):
-                items = source.read()
+                items = self._read(source)
                 self._tell_lost(source.log)
                 moved = moved or items is not None
                 open_ones = source.peek() if items is None else []

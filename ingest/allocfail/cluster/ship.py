@@ -185,7 +185,8 @@ class Shipper:
                 return
             raise
         with taking(self._engine, f"POST {asked}"):
-            mapped = "allocfail" in found["template"].get("mappings", {}).get("properties", {})
+            # OpenSearch answers with an empty object where no template is for such a name.
+            mapped = "allocfail" in found.get("template", {}).get("mappings", {}).get("properties", {})
         if not mapped:
             raise AllocfailError(
                 f"{self.target} does not exist and no index template maps its fields: run `allocfail install` first "
