@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import json
 import lzma
@@ -10,6 +11,7 @@ import random
 import select
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -128,3 +130,21 @@ def test_text_is_not_told_to_be_anything_else() -> None:
     data = OTHER + "]{\u00fc\ufffd}\n".encode() + b"\xff\n"
     done = subprocess.run([sys.executable, "-m", "allocfail", "enrich"], input=data, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, data, b"")
+
+
+def test_a_line_without_an_end_takes_bounded_memory() -> None:
+    limited = ["sh", "-c", 'ulimit -v 1200000; exec "$@"', "sh", sys.executable, "-m", "allocfail", "enrich"]
+    piece = b"a" * (1 << 20)
+    with subprocess.Popen(limited, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        counted: list[int] = []
+        out = process.stdout
+        reader = threading.Thread(target=lambda: counted.append(sum(map(len, iter(lambda: out.read(1 << 20), b"")))))
+        reader.start()
+        with contextlib.suppress(BrokenPipeError):
+            for _ in range(1500):
+                process.stdin.write(piece)
+            process.stdin.close()
+        reader.join()
+    assert (process.returncode, counted) == (0, [1500 * len(piece)])

@@ -22,6 +22,7 @@ import pytest
 import swept
 from allocfail.cluster import following
 from allocfail.cluster.checkpoint import Checkpoint
+from allocfail.cluster.deadletters import DeadLetters
 from allocfail.cluster.engine import Engine, connect, connection, path
 from allocfail.cluster.following import Following, Source
 from allocfail.cluster.install import install
@@ -231,6 +232,18 @@ def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:
         kept.path.write_text(bad)
         with pytest.raises(InputError, match="remove it to begin anew"):
             kept.load()
+
+
+def test_a_device_is_no_checkpoint(tmp_path: Path) -> None:
+    """Writing one would put a file in its place; reading it may never end."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for device in (pipe, Path("/dev/full")):
+        with pytest.raises(InputError, match="is no file"):
+            Checkpoint(device).load()
+        with pytest.raises(InputError, match="is no file"):
+            DeadLetters(device, "x").take()
+    assert pipe.is_fifo()
 
 
 # -- following ---------------------------------------------------------------------------------------------------------
