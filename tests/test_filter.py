@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import contextlib
+import gzip
 import json
+import lzma
+import random
 import select
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -88,3 +94,57 @@ def test_blocks_pass_byte_for_byte_whatever_they_hold(tmp_path: Path) -> None:
         out, _ = process.communicate(timeout=60)
     assert out == data
     assert process.returncode == 0
+
+
+BINARY = random.Random(1).randbytes(100_000)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (
+            gzip.compress(EVENT * 50),
+            "is compressed with gzip, and passes as it is; try: gzip -dc FILE | allocfail enrich",
+        ),
+        (lzma.compress(EVENT * 50), "is compressed with xz, and passes as it is; try: xz -dc FILE | allocfail enrich"),
+        (bz2.compress(EVENT * 50), "is compressed with bzip2, and passes as it is; try: bzcat FILE | allocfail enrich"),
+        (BINARY, "is no text, and passes as it is"),
+        (EVENT.decode().encode("utf-16"), "is no text, and passes as it is"),
+        (b"LPKSHHRH" + BINARY, "is a binary journal"),
+    ],
+)
+def test_what_is_no_text_passes_and_is_told(data: bytes, words: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "allocfail", "enrich"]
+    done = subprocess.run(command, input=data, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, data)
+    assert done.stderr.startswith(f"allocfail: standard input: {words}".encode())
+    assert done.stderr.count(b"\n") == 1
+    path = tmp_path / "a file"
+    path.write_bytes(data)
+    named = subprocess.run([*command, str(path)], capture_output=True, check=False)
+    assert named.stdout == data
+    assert named.stderr.startswith(f"allocfail: {path}: {words.replace('FILE', repr(str(path)))}".encode())
+
+
+def test_text_is_not_told_to_be_anything_else() -> None:
+    data = OTHER + "]{\u00fc\ufffd}\n".encode() + b"\xff\n"
+    done = subprocess.run([sys.executable, "-m", "allocfail", "enrich"], input=data, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, data, b"")
+
+
+def test_a_line_without_an_end_takes_bounded_memory() -> None:
+    limited = ["sh", "-c", 'ulimit -v 1200000; exec "$@"', "sh", sys.executable, "-m", "allocfail", "enrich"]
+    piece = b"a" * (1 << 20)
+    with subprocess.Popen(limited, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        counted: list[int] = []
+        out = process.stdout
+        reader = threading.Thread(target=lambda: counted.append(sum(map(len, iter(lambda: out.read(1 << 20), b"")))))
+        reader.start()
+        with contextlib.suppress(BrokenPipeError):
+            for _ in range(1500):
+                process.stdin.write(piece)
+            process.stdin.close()
+        reader.join()
+    assert (process.returncode, counted) == (0, [1500 * len(piece)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import json
 import os
 import random
@@ -20,6 +22,7 @@ import pytest
 import swept
 from allocfail.cluster import following
 from allocfail.cluster.checkpoint import Checkpoint
+from allocfail.cluster.deadletters import DeadLetters
 from allocfail.cluster.engine import Engine, connect, connection, path
 from allocfail.cluster.following import Following, Source
 from allocfail.cluster.install import install
@@ -231,6 +234,18 @@ def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:
             kept.load()
 
 
+def test_a_device_is_no_checkpoint(tmp_path: Path) -> None:
+    """Writing one would put a file in its place; reading it may never end."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for device in (pipe, Path("/dev/full")):
+        with pytest.raises(InputError, match="is no file"):
+            Checkpoint(device).load()
+        with pytest.raises(InputError, match="is no file"):
+            DeadLetters(device, "x").take()
+    assert pipe.is_fifo()
+
+
 # -- following ---------------------------------------------------------------------------------------------------------
 
 
@@ -324,6 +339,33 @@ def test_through_rotation_in_the_middle_of_a_dump(kept_by: tuple[Flaky, str], tm
     places = {source["process"]["name"]: source["log"] for source in flaky.kept.values()}
     assert places["task3"]["offset"] == data.index(b"Mar  4 05:00:03") - half
     assert places["task1"]["offset"] == data.index(b"Mar  4 05:00:01")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_log_that_cannot_be_read_for_a_while_does_not_end_the_others(
+    kept_by: tuple[Flaky, str], tmp_path: Path
+) -> None:
+    flaky, url = kept_by
+    one, other = tmp_path / "one.log", tmp_path / "other.log"
+    one.write_bytes(log_of([1]))
+    other.write_bytes(log_of([2]))
+    said: list[str] = []
+
+    def replace() -> None:
+        one.rename(tmp_path / "one.log.1")
+        one.mkdir()
+        (one / "file").touch()  # some file systems give an empty folder no size
+        other.write_bytes(log_of([2, 3]))
+
+    def put_back() -> None:
+        (one / "file").unlink()
+        one.rmdir()
+        one.write_bytes(log_of([4]))
+
+    looks: list[Callable[[], object]] = [lambda: time.sleep(0.02)] * 15
+    turns = Turns(lambda: names_in(flaky) == names_of(range(1, 5)), *looks, replace, *looks, put_back)
+    follow(url, [str(one), str(other)], None, turns, say=said.append)
+    assert said == [f"{one}: is no file; give `-` and pipe it in"]
 
 
 @pytest.mark.usefixtures("quick")
@@ -456,12 +498,30 @@ def test_refused_events_are_kept_and_taken_back(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [log]
 
 
-def test_who_follows_an_archive_is_told(tmp_path: Path, kept_by: tuple[Flaky, str]) -> None:
-    (tmp_path / "a.gz").write_bytes(b"\x1f\x8b\x08\x00rest")
-    done = subprocess.run(
-        ship_command(kept_by[1], "--follow", str(tmp_path / "a.gz")), capture_output=True, check=False
-    )
-    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+PACKED = {"bzip2": bz2.compress(b"x" * 100), "journal": b"LPKSHHRH" + bytes(20), "gzip": gzip.compress(b"x" * 100)}
+
+
+@pytest.mark.parametrize("form", PACKED)
+def test_who_follows_an_archive_is_told(tmp_path: Path, kept_by: tuple[Flaky, str], form: str) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(PACKED[form])
+    for name in (str(log), "-"):
+        command = ship_command(kept_by[1], "--follow", name, "--state", str(tmp_path / "state"))
+        done = subprocess.run(command, input=PACKED[form], capture_output=True, check=False)
+        assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+        assert form.encode() in done.stderr
+
+
+@pytest.mark.parametrize("form", ["bzip2", "journal"])
+def test_what_another_program_has_to_open_is_said_for_ship(
+    tmp_path: Path, kept_by: tuple[Flaky, str], form: str
+) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(PACKED[form])
+    for name in (str(log), "-"):
+        done = subprocess.run(ship_command(kept_by[1], name), input=PACKED[form], capture_output=True, check=False)
+        assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+        assert done.stderr.endswith(b"| allocfail ship -\n")
 
 
 # -- real clusters -----------------------------------------------------------------------------------------------------
@@ -578,6 +638,18 @@ def test_killed_at_random_while_a_log_grows(cluster: Engine, tmp_path: Path) -> 
     assert all(event["allocfail"]["complete"] for event in found)
 
 
+@pytest.mark.parametrize("name", ["app-nothing", "app-nothing*", "_all", "app-Nothing"])
+def test_a_name_that_nothing_is_known_of_is_one_line(cluster: Engine, tmp_path: Path, name: str) -> None:
+    """Nothing is created by it, and nothing is waited for."""
+    log = tmp_path / "kern.log"
+    log.write_bytes(log_of(range(3)))
+    command = [sys.executable, "-m", "allocfail", "ship", str(log), "--url", cluster.where.url, "--index-name", name]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert b"run `allocfail install`" in done.stderr
+    assert cluster.request("GET", "/_resolve/index/app-*")["indices"] == []
+
+
 def test_an_index_that_is_closed_is_one_line(cluster: Engine, tmp_path: Path) -> None:
     list(install(cluster, WANTED))
     log = tmp_path / "kern.log"
@@ -587,3 +659,83 @@ def test_an_index_that_is_closed_is_one_line(cluster: Engine, tmp_path: Path) ->
     done = subprocess.run(command, capture_output=True, check=False)
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
     assert b"closed" in done.stderr
+
+
+# -- told to stop while the cluster says nothing -----------------------------------------------------------------------
+
+
+def mute(
+    flaky: Flaky, hung: threading.Event, released: threading.Event
+) -> Callable[[str, str, bytes], tuple[int, Any]]:
+    """Accept bulk requests and say nothing, until ``released``; ``hung`` tells that it has begun."""
+
+    def answer(method: str, target: str, body: bytes) -> tuple[int, Any]:
+        if target.startswith("/_bulk") and not released.is_set():
+            hung.set()
+            released.wait(120)
+            return 503, {}
+        return flaky(method, target, body)
+
+    return answer
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_while_the_cluster_says_nothing(tmp_path: Path, number: int) -> None:
+    """It ends without the answer, says what becomes of the events, and the next start sends them."""
+    flaky, hung, released = Flaky("opensearch"), threading.Event(), threading.Event()
+    log, state = tmp_path / "kern.log", tmp_path / "state"
+    log.write_bytes(log_of(range(3)) + b"Mar  4 06:00:00 node7 kernel: quiet\n" * 500)
+    with server(mute(flaky, hung, released)) as url:
+        command = ship_command(url, "--follow", str(log), "--year", "2026", "--state", str(state), "--timeout", "600")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert hung.wait(60)
+            process.send_signal(number)
+            out, errors = process.communicate(timeout=60)
+        released.set()
+        assert process.returncode == 1
+        assert (errors.count(b"\n"), errors.count(b"3 events will be sent at the next start")) == (1, 1), errors
+        assert json.loads(out)["indexed"] == 0
+        assert not state.exists()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            _until(lambda: names_in(flaky) == names_of(range(3)))
+            process.send_signal(number)
+            assert process.communicate(timeout=60)[1] == b""
+
+
+@pytest.mark.parametrize("product", ["opensearch", "elasticsearch"])
+def test_told_to_stop_with_a_stream_that_cannot_be_sent(product: str) -> None:
+    flaky, hung, released = Flaky(product), threading.Event(), threading.Event()
+    with server(mute(flaky, hung, released)) as url:
+        command = ship_command(url, "-", "--year", "2026", "--timeout", "600")
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdin is not None
+            process.stdin.write(log_of(range(3)) + b"Mar  4 06:00:00 node7 kernel: quiet\n" * 500)
+            process.stdin.flush()
+            assert hung.wait(60)
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=60)
+        released.set()
+    assert process.returncode == 1
+    assert (errors.count(b"\n"), errors.count(b"3 events are not indexed, and are not kept here")) == (1, 1), errors
+
+
+def test_told_to_stop_in_a_large_file(tmp_path: Path) -> None:
+    """No event of it has to come for the request to be seen."""
+    pipe = tmp_path / "log"
+    os.mkfifo(pipe)
+    flaky = Flaky("opensearch")
+    with (
+        server(flaky) as url,
+        subprocess.Popen(
+            ship_command(url, str(pipe), "--year", "2026"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
+    ):
+        with contextlib.suppress(BrokenPipeError), pipe.open("wb") as file:
+            file.write(log_of([1]))
+            process.send_signal(signal.SIGTERM)
+            for _ in range(500):
+                file.write(b"Mar  4 06:00:00 node7 kernel: quiet\n" * 5000)
+        _, errors = process.communicate(timeout=60)
+    assert errors.count(b"was not read to its end: run the command again to add the rest") == 1

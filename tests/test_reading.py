@@ -20,7 +20,7 @@ import real
 from allocfail.decoder.untangle import Splitter, open_line
 from allocfail.errors import InputError
 from allocfail.logs import reading
-from allocfail.logs.inputs import CHUNK, open_input
+from allocfail.logs.inputs import CHUNK, open_input, packing
 from allocfail.logs.reading import LINE_LIMIT, _dirty, _plain, records
 
 if TYPE_CHECKING:
@@ -568,6 +568,7 @@ def collect(path: Path) -> tuple[bytes, str | None]:
 
 
 PACKED = {"gzip": gzip.compress(LOG), "xz": lzma.compress(LOG), "zstd": zstandard.compress(LOG), "plain": LOG}
+ALONE = lzma.compress(LOG, format=lzma.FORMAT_ALONE)
 
 
 @pytest.mark.parametrize("form", PACKED)
@@ -592,6 +593,28 @@ def test_damaged(form: str, tmp_path: Path) -> None:
         assert "\n" not in message
     path.write_bytes(packed + b"something else")
     assert collect(path)[0] == LOG
+
+
+@pytest.mark.parametrize("size", [None, len(LOG)])
+def test_lzma_without_a_container(tmp_path: Path, size: int | None) -> None:
+    """Its end is marked, or its size stands in front, as 7-Zip writes it."""
+    path, packed = tmp_path / "log", ALONE
+    if size is not None:
+        packed = packed[:5] + size.to_bytes(8, "little") + packed[13:]
+    path.write_bytes(packed)
+    assert collect(path) == (LOG, None)
+    for data in (packed[: len(packed) // 2], packed + packed, packed + b"something else"):
+        path.write_bytes(data)
+        found, message = collect(path)
+        assert LOG.startswith(found)
+        assert "lzma data" in str(message)
+    path.write_bytes(lzma.compress(LOG, format=lzma.FORMAT_ALONE, preset=9))
+    assert f"more than 32 MiB; try: xz -dc {path} | allocfail decode -" in str(collect(path)[1])
+
+
+@pytest.mark.parametrize("text", [LOG, b"", b"]", b"]" * 50, b"]\0\0\x80\0" + b"\xff" * 8 + b"x", b"\xff\xfe]\0" * 9])
+def test_text_is_not_taken_for_lzma(text: bytes) -> None:
+    assert packing(text) is None
 
 
 def test_large_windows_are_refused(tmp_path: Path) -> None:

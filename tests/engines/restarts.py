@@ -80,6 +80,8 @@ class Elasticsearch:
             with suppress(ProcessLookupError):
                 os.killpg(int(child), signal.SIGKILL)
         self._guard.wait()
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
 
     def stop(self) -> None:
         if self._guard is not None and self._guard.poll() is None:

@@ -32,8 +32,11 @@ class Checkpoint:
     def load(self) -> dict[str, Any]:
         """Return what was saved last; empty where nothing was.
 
-        Raises :class:`InputError` for a file that is none of ours, rather than writing over it.
+        Raises :class:`InputError` for a file that is none of ours, rather than writing over it; a device such as
+        ``/dev/null`` would be replaced by a file.
         """
+        if self.path.exists() and not self.path.is_file():
+            raise InputError(f"{self.path}: is no file")
         try:
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import json
 import warnings
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from urllib.parse import quote, urlsplit
 
+from allocfail.cluster.answers import CUT, NoAnswerError, RefusalError, check
 from allocfail.cluster.errors import AnswerError, EngineError, api_error, unreachable
 from allocfail.cluster.products import recognise
+from allocfail.cluster.statuses import passes
 from allocfail.cluster.tls import Trust, trust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import urllib3
 
     from allocfail.cluster.connection import Connection
+
+    Waiting = Callable[[], AbstractContextManager[None]]
 
 __all__ = ["BulkResult", "Engine", "connect", "http_pool", "path"]
 
@@ -51,26 +57,30 @@ def path(*segments: str) -> str:
     return "/" + "/".join(quote(segment, safe="") for segment in segments)
 
 
-def connect(where: Connection) -> Engine:
+def connect(where: Connection, waiting: Waiting = nullcontext) -> Engine:
     """Ask the server who it is and return an :class:`Engine` that talks to it with the product's own client.
 
+    Every answer is waited for within ``waiting``, which may end that.
     Raises :class:`UnreachableError` when nothing answers, :class:`EngineError` when what answers lets nobody in or is
     neither Elasticsearch 8 or later nor OpenSearch.
     """
     believed = trust(where)
-    product, version = _ask_product(where, believed)
+    with waiting():
+        product, version = _ask_product(where, believed)
     client: _Client
     if product == "elasticsearch":
         client = _Elasticsearch(where, believed, int(version.partition(".")[0] or 9))
     else:
         client = _OpenSearch(where, believed)
-    return Engine(where, product, version, client)
+    return Engine(where, product, version, client, waiting)
 
 
 class Engine:
     """A cluster: JSON in, JSON out, the same on both products. Use it as a context manager."""
 
-    def __init__(self, where: Connection, product: str, version: str, client: _Client) -> None:
+    def __init__(
+        self, where: Connection, product: str, version: str, client: _Client, waiting: Waiting = nullcontext
+    ) -> None:
         """Take what :func:`connect` found out.
 
         ``product`` is ``elasticsearch`` or ``opensearch``; ``version`` is empty where the user may not see it.
@@ -79,6 +89,7 @@ class Engine:
         self.product = product
         self.version = version
         self._client = client
+        self._waiting = waiting
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -99,15 +110,18 @@ class Engine:
         """
         asked = f"{method} {target.partition('?')[0]}"
         try:
-            status, answer = self._client.request(method, target, body, timeout)
-        except _Unreadable:
-            raise AnswerError(self.where, asked) from None
+            with self._waiting():
+                status, answer = self._client.request(method, target, body, timeout)
+        except NoAnswerError as found:
+            raise AnswerError(self.where, asked, str(found)) from None
+        except RecursionError:
+            raise AnswerError(self.where, asked, CUT) from None
         if status == 404 and missing_ok:
             return None
         if not 200 <= status < 300:
             raise api_error(self.where, status, answer, asked)
         if not isinstance(answer, dict | list):
-            raise AnswerError(self.where, asked)
+            raise AnswerError(self.where, asked, "no JSON")
         if isinstance(answer, dict) and answer.get("acknowledged") is False:
             raise EngineError(f"{asked}: not every node of the cluster confirmed it in time; run the command again")
         return answer
@@ -120,9 +134,14 @@ class Engine:
         when the answer does not say what became of each: some of them may have been indexed.
         """
         try:
-            results = [self._result(ok, item) for ok, item in self._client.bulk(actions)]
-        except (_Unreadable, KeyError, TypeError, ValueError, AttributeError):
-            raise AnswerError(self.where, "POST /_bulk") from None
+            with self._waiting():
+                results = [self._result(ok, item) for ok, item in self._client.bulk(actions)]
+        except NoAnswerError as found:
+            raise AnswerError(self.where, "POST /_bulk", str(found)) from None
+        except RecursionError:
+            raise AnswerError(self.where, "POST /_bulk", CUT) from None
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+            raise AnswerError(self.where, "POST /_bulk", "JSON without what became of each document") from None
         if len(results) != len(actions):
             raise AnswerError(self.where, "POST /_bulk", f"{len(results)} results for {len(actions)} documents")
         return results
@@ -138,10 +157,6 @@ class Engine:
             reason = f"{reason}: {cause['reason']}"
         status = int(info.get("status", 201 if ok else 500))
         return BulkResult(status, str(error.get("type", "")), self.where.scrub(reason))
-
-
-class _Unreadable(Exception):  # noqa: N818 - never leaves this module
-    """What came with a good status is not what the client can read."""
 
 
 def http_pool(where: Connection) -> urllib3.PoolManager:
@@ -174,10 +189,10 @@ def _ask_product(where: Connection, believed: Trust) -> tuple[str, str]:
         raise unreachable(where, error) from None
     try:
         body = json.loads(answer.data)
-    except ValueError:
-        body = None
+    except (ValueError, RecursionError):
+        body = answer.data.decode("utf-8", "replace")
     found = recognise(answer.status, body)
-    if found is None and answer.status in {401, 403}:
+    if found is None and (answer.status in {401, 403} or passes(answer.status)):
         raise api_error(where, answer.status, body, "GET /")
     if found is None:
         raise EngineError(
@@ -192,6 +207,10 @@ def _ask_product(where: Connection, believed: Trust) -> tuple[str, str]:
             f"`allocfail pipelines build --engine {product.name} --for {version}` writes the pipelines as files"
         )
     return product.name, version
+
+
+#: An answer whose header ``x-elastic-product`` is missing, without which the client does not take it.
+_UNMARKED = "JSON without the header by which Elasticsearch is known"
 
 
 class _Elasticsearch:
@@ -214,10 +233,14 @@ class _Elasticsearch:
                     for name in ("accept", "content-type"):
                         if name in headers:
                             headers[name] = headers[name].replace("compatible-with=9", f"compatible-with={major}")
-                return super().perform_request(method, target, body, headers, request_timeout)
+                answer = super().perform_request(method, target, body, headers, request_timeout)
+                if method != "HEAD":
+                    check(answer.meta.status, answer.meta.headers.get("content-type"), answer.body)
+                return answer
 
         self._where = where
-        self._unreadable = (elastic_transport.SerializationError, elasticsearch.UnsupportedProductError)
+        self._damaged = elastic_transport.SerializationError
+        self._unmarked = elasticsearch.UnsupportedProductError
         self._transport_errors = (elastic_transport.TransportError,)
         self._api_error = elasticsearch.ApiError
         self._warning = elasticsearch.ElasticsearchWarning
@@ -236,8 +259,12 @@ class _Elasticsearch:
             warnings.simplefilter("ignore", self._warning)
             try:
                 answer = client.perform_request(method, target, headers=headers, body=body)
-            except self._unreadable:
-                raise _Unreadable from None
+            except RefusalError as error:
+                return error.status, error.text
+            except self._damaged:
+                raise NoAnswerError(CUT) from None
+            except self._unmarked:
+                raise NoAnswerError(_UNMARKED) from None
             except self._api_error as error:
                 return error.meta.status, error.body
             except self._transport_errors as error:
@@ -249,8 +276,12 @@ class _Elasticsearch:
             warnings.simplefilter("ignore", self._warning)
             try:
                 return list(_send(self._helpers.streaming_bulk, self._client, actions))
-            except self._unreadable:
-                raise _Unreadable from None
+            except RefusalError as error:
+                raise api_error(self._where, error.status, error.text, "POST /_bulk") from None
+            except self._damaged:
+                raise NoAnswerError(CUT) from None
+            except self._unmarked:
+                raise NoAnswerError(_UNMARKED) from None
             except self._api_error as error:
                 raise api_error(self._where, error.meta.status, error.body, "POST /_bulk") from None
             except self._transport_errors as error:
@@ -267,8 +298,17 @@ class _OpenSearch:
         import opensearchpy  # noqa: PLC0415 - the client is only loaded for its product
         from opensearchpy import helpers  # noqa: PLC0415
 
+        class Node(opensearchpy.Urllib3HttpConnection):
+            """Looks at answers before they are read."""
+
+            def perform_request(self, method: str, *args: Any, **more: Any) -> Any:
+                status, headers, data = super().perform_request(method, *args, **more)
+                if method != "HEAD":
+                    check(status, headers.get("content-type"), data)
+                return status, headers, data
+
         self._where = where
-        self._unreadable = opensearchpy.exceptions.SerializationError
+        self._damaged = opensearchpy.exceptions.SerializationError
         self._error = opensearchpy.exceptions.TransportError
         self._no_connection = opensearchpy.exceptions.ConnectionError
         self._warning = opensearchpy.exceptions.OpenSearchWarning
@@ -280,7 +320,7 @@ class _OpenSearch:
         if where.authorization:
             more["headers"] = {"authorization": where.authorization}
         self._client = opensearchpy.OpenSearch(
-            [host], timeout=where.timeout, max_retries=0, retry_on_timeout=False, **more
+            [host], connection_class=Node, timeout=where.timeout, max_retries=0, retry_on_timeout=False, **more
         )
 
     def request(self, method: str, target: str, body: Any, timeout: float | None) -> tuple[int, Any]:
@@ -290,8 +330,8 @@ class _OpenSearch:
                 answer = self._client.transport.perform_request(
                     method, target, body=body, params={"request_timeout": timeout} if timeout is not None else None
                 )
-            except self._unreadable:
-                raise _Unreadable from None
+            except self._damaged:
+                raise NoAnswerError(CUT) from None
             except self._no_connection as error:
                 raise unreachable(self._where, _cause(error)) from None
             except self._error as error:
@@ -307,8 +347,8 @@ class _OpenSearch:
             warnings.simplefilter("ignore", self._warning)
             try:
                 return list(_send(self._helpers.streaming_bulk, self._client, actions))
-            except self._unreadable:
-                raise _Unreadable from None
+            except self._damaged:
+                raise NoAnswerError(CUT) from None
             except self._no_connection as error:
                 raise unreachable(self._where, _cause(error)) from None
             except self._error as error:
@@ -320,7 +360,10 @@ class _OpenSearch:
 
 
 def _cause(error: Any) -> BaseException:
-    """Return what opensearch-py wrapped."""
+    """Return what opensearch-py wrapped. Raises :class:`NoAnswerError` for an answer that is not UTF-8."""
+    if isinstance(error.info, UnicodeDecodeError):
+        check(200, None, error.info.object)
+        raise NoAnswerError(CUT)
     return error.info if isinstance(error.info, BaseException) else error
 
 

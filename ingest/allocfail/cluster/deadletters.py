@@ -53,13 +53,16 @@ class DeadLetters:
     def take(self) -> Path | None:
         """Set the file aside to be sent again, and return where it is now; None where there is none.
 
-        What a run that was killed had set aside comes first: it stays there until all of it has been sent.
+        What a run that was killed had set aside comes first: it stays there until all of it has been sent. Raises
+        :class:`InputError` for a device, which must keep its name.
         """
         aside = self.path.with_name(self.path.name + ".retrying")
         if aside.exists():
             return aside
         if not self.path.exists():
             return None
+        if not self.path.is_file():
+            raise InputError(f"{self.path}: is no file")
         self.path.rename(aside)
         return aside
 

@@ -39,7 +39,7 @@ class AnswerError(UnreachableError):
     What was asked may have been done or not.
     """
 
-    def __init__(self, where: Connection, asked: str, found: str = "no JSON") -> None:
+    def __init__(self, where: Connection, asked: str, found: str) -> None:
         """Take who answered, method and path, and what there was instead of an answer."""
         super().__init__(f"{where.url}: {asked}: the answer is not the cluster's: {found}; is a proxy in between?")
 
@@ -62,7 +62,7 @@ def _told(answer: Any) -> tuple[str, str]:
     """Return type and reason of an error as either product's answer gives them."""
     error = answer.get("error", answer) if isinstance(answer, dict) else answer
     if isinstance(error, str):
-        return "", error
+        return "", "a page instead of an answer" if error.lstrip().startswith("<") else error
     if not isinstance(error, dict):
         return "", ""
     causes = error.get("root_cause") or [error]
@@ -130,6 +130,12 @@ _ERRNO = {
     errno.EHOSTUNREACH: "there is no route to the host",
 }
 
+#: What is wrong with an answer before it is one.
+_HTTP = {
+    http.client.IncompleteRead: "the answer is cut off",
+    http.client.BadStatusLine: "what listens there does not speak HTTP",
+}
+
 
 def _words(error: BaseException, timeout: float) -> str | None:  # noqa: PLR0911 - a return for each kind of failure
     """Return what one error means to a person; None where it says nothing by itself."""
@@ -152,6 +158,8 @@ def _words(error: BaseException, timeout: float) -> str | None:  # noqa: PLR0911
         return f"no answer within {timeout:g} s"
     if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
         return "it closed the connection without an answer: is it https:// instead of http://?"
-    if isinstance(error, http.client.BadStatusLine):
-        return "what listens there does not speak HTTP"
-    return _ERRNO.get(error.errno or 0) if isinstance(error, OSError) else None
+    if isinstance(error, urllib3.exceptions.DecodeError):
+        return "the answer cannot be decompressed"
+    if isinstance(error, OSError):
+        return _ERRNO.get(error.errno or 0)
+    return next((words for kind, words in _HTTP.items() if isinstance(error, kind)), None)

@@ -7,14 +7,17 @@ is kept only when everything before that place is in the cluster.
 from __future__ import annotations
 
 import time
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from allocfail.cluster.identity import Identity, Numbers
 from allocfail.cluster.items import identify, item
+from allocfail.cluster.ship import NotSentError
 from allocfail.errors import InputError
+from allocfail.logs.descriptors import Descriptors
 from allocfail.logs.feed import Feed
-from allocfail.logs.tail import Part, Stream, Tail, files_below, is_compressed
+from allocfail.logs.tail import Part, Stream, Tail, files_below, packing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,7 +80,7 @@ class Source:
         items = []
         for event in self._feed.feed(data):
             self._handed.append(identify(event, self._host))
-            items.append(item(event, self._numbers, self._place(event), self._host))
+            items.append(self._item(event, self._numbers))
         self._settle()
         return items
 
@@ -102,10 +105,15 @@ class Source:
         numbers = Numbers(self._resting.last(Numbers.MOST))
         items = []
         for event, cut in self._feed.open():
-            made = item(event, numbers, self._place(event), self._host)
+            made = self._item(event, numbers)
             if cut:
                 items.append(made)
         return items
+
+    def _item(self, event: Event, numbers: Numbers) -> Item:
+        made = item(event, numbers, self._place(event), self._host)
+        made.again = isinstance(self.log, Tail)
+        return made
 
     def _place(self, event: Event) -> str:
         """Put the file into an event's document, and return where it is for messages."""
@@ -158,6 +166,7 @@ class Following:
         self._said: set[str] = set()
         self._folders = [Path(name) for name in names if name != "-" and Path(name).is_dir()]
         self._sources: dict[str, Source] = {}
+        self._descriptors = Descriptors()
         for name in names:
             if name == "-":
                 self._sources[name] = Source(stream or Stream(0), options("-"), host)
@@ -169,18 +178,24 @@ class Following:
         name = str(path.resolve())
         if name in self._sources:
             return
-        if is_compressed(path):
+        if (packed := packing_of(path)) is not None:
+            if named and packed.name == "journal":
+                raise InputError(f"{path}: {packed.said}; try: journalctl -k -o json -f | allocfail ship --follow -")
             if named:
-                raise InputError(f"{path}: is compressed, and will not grow: ship it without --follow")
+                raise InputError(f"{path}: {packed.said}, and will not grow: ship it without --follow")
             return
         state = self._state.get(name, {})
         parts = [Part(*part) for part in state.get("parts", [])]
-        tail = Tail(Path(name), parts=parts, offset=state.get("quiet", 0))
+        tail = Tail(Path(name), parts=parts, offset=state.get("quiet", 0), descriptors=self._descriptors)
         if named and not path.exists():
             self._say(f"{path}: is not there yet")
-        if tail.lost:
-            self._say(f"{path}: the file that was read last is gone: what was written to it since may be missing")
+        self._tell_lost(tail)
         self._sources[name] = Source(tail, self._options(name), self._host, state)
+
+    def _tell_lost(self, log: Tail | Stream) -> None:
+        if isinstance(log, Tail) and log.lost:
+            log.lost = False
+            self._say(f"{log.path}: the file that was read last is gone: what was written to it since may be missing")
 
     def _look_into_folders(self) -> None:
         for folder in self._folders:
@@ -210,18 +225,52 @@ class Following:
         return str(path.resolve()) not in self._state and [status.st_dev, status.st_ino] in [part[:2] for part in known]
 
     def run(self, stop: _Stopping) -> None:
-        """Follow until asked to stop, or until streams are all there is and they have ended; then send what is held."""
+        """Follow until asked to stop, or until streams are all there is and they have ended; then send what is held.
+
+        Raises :class:`NotSentError` where that cannot be sent, with what becomes of it.
+        """
+        try:
+            self._run(stop)
+        except NotSentError as error:
+            raise NotSentError(error.why, error.items, self._becomes_of(error.items)) from None
+
+    def _becomes_of(self, items: Sequence[Item]) -> str:
+        """Say what becomes of events that could not be sent."""
+        later = sum(item.again for item in items) if self._kept is not None else 0
+        told = [f"{later} events will be sent at the next start"] if later else []
+        if later < len(items):
+            told.append(f"{len(items) - later} events are not indexed, and are not kept here")
+        return "; ".join(told)
+
+    def _read(self, source: Source) -> list[Item] | None:
+        """Read a source; one that can no longer be read is told once, and looked at again: the others go on."""
+        try:
+            return source.read()
+        except InputError as error:
+            if isinstance(source.log, Stream) or not source.log.parts:
+                raise
+            self._once(str(error))
+            return None
+
+    def _put(self, items: Sequence[Item]) -> None:
+        for at, one in enumerate(items):
+            try:
+                self._shipper.put(one)
+            except NotSentError as error:
+                raise NotSentError(error.why, [*error.items, *items[at:]]) from None
+
+    def _run(self, stop: _Stopping) -> None:
         began: float | None = None
         looked = time.monotonic()
         while not stop.asked and not self._ended():
             moved = waited = False
-            for source in list(self._sources.values()):
-                items = source.read()
+            for source in takewhile(lambda _: not stop.asked, list(self._sources.values())):
+                items = self._read(source)
+                self._tell_lost(source.log)
                 moved = moved or items is not None
                 open_ones = source.peek() if items is None else []
                 waited = waited or bool(open_ones)  # long enough already
-                for one in items or open_ones:
-                    self._shipper.put(one)
+                self._put(items or open_ones)
             now = time.monotonic()
             began = (began or now) if self._shipper.held else None
             if began is not None and (waited or now - began >= _LINGER):
@@ -249,8 +298,7 @@ class Following:
     def end(self) -> None:
         """Send everything, the open events as they are."""
         for source in self._sources.values():
-            for one in source.peek(now=True):
-                self._shipper.put(one)
+            self._put(source.peek(now=True))
         self._shipper.flush()
         self._save()
 

@@ -4,62 +4,47 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from allocfail.cluster.engine import EngineError, UnreachableError
+from allocfail.cluster.engine import AnswerError, EngineError, UnreachableError
+from allocfail.cluster.statuses import passes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
 
-    from allocfail.cluster.engine import BulkResult, Engine
+    from allocfail.cluster.engine import Engine
 
-__all__ = ["Patience", "answer", "bulk", "is_passing", "passes"]
+__all__ = ["Patience", "answer", "is_busy", "is_passing", "passes", "taking"]
 
 T = TypeVar("T")
-
-#: Not implemented, and an HTTP version that is not spoken: these servers will not learn it.
-_FINAL = frozenset({501, 505})
-
-
-def passes(status: int) -> bool:
-    """Whether a status is one that passes: too slow, too busy, or something in between has lost its server."""
-    return status in {408, 425, 429} or (500 <= status < 600 and status not in _FINAL)
 
 
 def is_passing(error: EngineError) -> bool:
     """Whether a request that failed may do better later."""
-    return isinstance(error, UnreachableError) or (error.status is not None and passes(error.status))
+    return isinstance(error, UnreachableError) or is_busy(error)
 
 
-def _unexpected(engine: Engine, asked: str) -> EngineError:
-    """Return the error for an answer that is none of the product's, such as a proxy's page: it passes."""
-    return EngineError(f"{engine.where.url}: {asked}: not the answer that was expected", status=502)
+def is_busy(error: EngineError) -> bool:
+    """Whether something answers, and may do better later."""
+    return error.status is not None and passes(error.status)
 
 
 def answer(engine: Engine, method: str, target: str, body: Any = None, *, missing_ok: bool = False) -> Any:
     """Send a request, and return its JSON object; None for 404 where ``missing_ok``. Raises :class:`EngineError`."""
-    asked = f"{method} {target.partition('?')[0]}"
-    try:
-        found = engine.request(method, target, body, missing_ok=missing_ok)
-    except EngineError:
-        raise
-    except Exception:  # noqa: BLE001 - each client has errors of its own for an answer that is cut
-        raise _unexpected(engine, asked) from None
+    found = engine.request(method, target, body, missing_ok=missing_ok)
     if not isinstance(found, Mapping) and not (found is None and missing_ok):
-        raise _unexpected(engine, asked)
+        raise AnswerError(engine.where, f"{method} {target.partition('?')[0]}", "a list")
     return found
 
 
-def bulk(engine: Engine, actions: Sequence[Mapping[str, Any]]) -> list[BulkResult]:
-    """Send one bulk request; what is not an answer for each action is an error that passes."""
+@contextmanager
+def taking(engine: Engine, asked: str) -> Iterator[None]:
+    """Take an answer to ``asked`` apart; what has another shape is an error that passes, as a proxy's answer does."""
     try:
-        return engine.bulk(actions)
-    except EngineError as error:
-        if error.status is None and not isinstance(error, UnreachableError):
-            raise _unexpected(engine, "POST /_bulk") from None
-        raise
-    except Exception:  # noqa: BLE001 - both helpers take the shape of an answer for granted
-        raise _unexpected(engine, "POST /_bulk") from None
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise AnswerError(engine.where, asked, "JSON of another shape") from None
 
 
 class Patience:
@@ -93,7 +78,7 @@ class Patience:
         self._sleep(seconds)
         return True
 
-    def insist(self, ask: Callable[[], T]) -> T:
+    def insist(self, ask: Callable[[], T], *, may_pass: Callable[[EngineError], bool] = is_passing) -> T:
         """Return what ``ask`` returns, once it does; raises its error where that does not pass or does so too late."""
         attempt = 0
         while True:
@@ -101,5 +86,5 @@ class Patience:
                 return ask()
             except EngineError as error:
                 attempt += 1
-                if not is_passing(error) or not self.wait(attempt, str(error)):
+                if not may_pass(error) or not self.wait(attempt, str(error)):
                     raise

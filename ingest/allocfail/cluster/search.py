@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from allocfail import facts
 from allocfail.cluster.engine import EngineError, path
-from allocfail.cluster.retry import answer
+from allocfail.cluster.retry import answer, taking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -222,7 +222,8 @@ class Reader:
             target, key = f"{path(names, '_search', 'point_in_time')}?keep_alive={KEEP}", "pit_id"
         else:
             target, key = f"{path(names, '_pit')}?keep_alive={KEEP}&ignore_unavailable=true", "id"
-        return str(self._patience.insist(lambda: answer(self._engine, "POST", target))[key])
+        with taking(self._engine, f"POST {target.partition('?')[0]}"):
+            return str(self._patience.insist(lambda: answer(self._engine, "POST", target))[key])
 
     def pages(
         self,
@@ -284,10 +285,10 @@ class Reader:
                         after[-1] = "" if self._tie == "_id" else -1
                     return ask()
                 raise
-            _raise_failed(found.get("_shards") or {})
-            return [
-                Hit(hit["_index"], hit["_id"], hit.get("_source") or {}, hit["sort"]) for hit in found["hits"]["hits"]
-            ]
+            with taking(self._engine, "POST /_search"):
+                _raise_failed(found.get("_shards") or {})
+                hits = found["hits"]["hits"]
+                return [Hit(hit["_index"], hit["_id"], hit.get("_source") or {}, hit["sort"]) for hit in hits]
 
         return self._patience.insist(ask)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocfail.cluster.engine import BulkResult, EngineError, path
 from allocfail.cluster.identity import Identity, Relation, event_id, relation, words_of
-from allocfail.cluster.retry import Patience, answer, bulk, is_passing, passes
+from allocfail.cluster.retry import Patience, answer, is_passing, passes, taking
 from allocfail.errors import AllocfailError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from allocfail.cluster.engine import Engine
 
-__all__ = ["Item", "Shipped", "Shipper"]
+__all__ = ["Item", "NotSentError", "Shipped", "Shipper"]
 
 #: Documents and bytes of one bulk request; the manuals of both products advise a few megabytes.
 _CHUNK_DOCUMENTS = 500
@@ -51,6 +51,8 @@ class Item:
     number: int = 0
     """How many events of the same identity come before it; another one where the target has other events."""
     size: int = 0
+    again: bool = False
+    """Whether another run comes to it by itself."""
     index: str = ""
     """The index that holds it, where that is not the target itself."""
 
@@ -58,6 +60,21 @@ class Item:
     def id(self) -> str:
         """Its ``_id``."""
         return event_id(self.known, self.number)
+
+
+class _WaitedError(EngineError):
+    """The cluster was waited for, and for long enough."""
+
+
+class NotSentError(EngineError):
+    """The cluster was waited for in vain."""
+
+    def __init__(self, why: str, items: Sequence[Item], rest: str = "") -> None:
+        """Take why, what has not been sent, and what becomes of it."""
+        what = rest or f"{len(items)} events are not indexed: run the command again to add them"
+        super().__init__(f"{why}; {what}")
+        self.why = why
+        self.items = items
 
 
 @dataclass
@@ -126,11 +143,14 @@ class Shipper:
     def _look_up(self) -> bool:
         """Return whether an id is only unique within a part of the target: it is a data stream, or spans indices."""
         engine, target = self._engine, self.target
-        found = answer(engine, "GET", path("_resolve", "index", target), missing_ok=True) or {}
-        if not any(found.get(kind) for kind in ("indices", "aliases", "data_streams")):
+        asked = path("_resolve", "index", target)
+        found = answer(engine, "GET", asked, missing_ok=True)
+        with taking(engine, f"GET {asked}"):
+            kinds = [found[kind] for kind in ("indices", "aliases", "data_streams")] if found is not None else []
+            closed = any("closed" in item.get("attributes", ()) for item in kinds[0]) if kinds else False
+        if found is None or not any(kinds):
             self._need_template()
             return False
-        closed = any("closed" in item.get("attributes", ()) for item in found.get("indices", []))
         if closed:
             raise EngineError(f"{engine.where.url}: {target}: {_WHOLE['index_closed_exception']}")
         self._need_mapping()
@@ -140,27 +160,34 @@ class Shipper:
         return spread
 
     def _need_mapping(self) -> None:
+        asked = path(self.target, "_mapping", "field", ",".join(_OURS))
         try:
-            found = answer(self._engine, "GET", path(self.target, "_mapping", "field", ",".join(_OURS)))
+            found = answer(self._engine, "GET", asked)
         except EngineError as error:
             if error.status == 403:  # whoever may only write cannot ask; whoever installed could
                 return
             raise
-        if any(_types(index.get("mappings") or {}) != _OURS for index in found.values()):
+        with taking(self._engine, f"GET {asked}"):
+            types = [_types(index["mappings"]) for index in found.values()]
+            types[0]  # an index at least: it is there
+        if any(one != _OURS for one in types):
             raise AllocfailError(
                 f"{self.target} has no mapping for the fields of an event: run `allocfail install` for it first "
                 "(with --index-name or --data-stream for a new one, with --index for one of yours)"
             )
 
     def _need_template(self) -> None:
+        asked = path("_index_template", "_simulate_index", self.target)
         try:
-            found = answer(self._engine, "POST", path("_index_template", "_simulate_index", self.target))
+            found = answer(self._engine, "POST", asked)
         except EngineError as error:
             if error.status == 403:  # as above
                 return
             raise
-        properties = (found.get("template") or {}).get("mappings", {}).get("properties", {})
-        if "allocfail" not in properties:
+        with taking(self._engine, f"POST {asked}"):
+            # OpenSearch answers with an empty object where no template is for such a name.
+            mapped = "allocfail" in found.get("template", {}).get("mappings", {}).get("properties", {})
+        if not mapped:
             raise AllocfailError(
                 f"{self.target} does not exist and no index template maps its fields: run `allocfail install` first "
                 "(with --index-name or --data-stream for a name of your own)"
@@ -185,9 +212,12 @@ class Shipper:
         items, self._held, self._bytes = self._held, [], 0
         try:
             self._send(items)
-        except BaseException:
-            self._held = [item for item in items if not item.outcome]
+        except EngineError as error:
+            if isinstance(error, _WaitedError) or is_passing(error):
+                raise NotSentError(str(error), [item for item in items if not item.outcome]) from None
             raise
+        finally:
+            self._held = [item for item in items if not item.outcome]
 
     def send(self, items: Iterable[Item]) -> Shipped:
         """Send events; return the running totals."""
@@ -220,7 +250,7 @@ class Shipper:
                 if not items:
                     return
             try:
-                results = bulk(self._engine, [self._create(item) for item in items])
+                results = self._engine.bulk([self._create(item) for item in items])
             except EngineError as error:
                 if error.status == 413:  # more than the server takes in one request
                     self._split(items)
@@ -233,9 +263,7 @@ class Shipper:
             if reason:
                 attempt += 1
                 if not self._patience.wait(attempt, reason):
-                    raise EngineError(
-                        f"{reason}; {len(again)} events are not indexed: run the command again to add them"
-                    )
+                    raise _WaitedError(reason)
             items = again
 
     def _create(self, item: Item) -> dict[str, Any]:
@@ -312,19 +340,21 @@ class Shipper:
             self._may_read = False
             return {}
         found: dict[str, _There] = {}
-        for hit in hits:
-            words = words_of(hit.get("_source") or {})
-            found[hit["_id"]] = _There(hit["_index"], hit.get("_seq_no", -1), hit.get("_primary_term", -1), words)
+        with taking(self._engine, f"POST {path(self.target)}"):
+            for hit in hits:
+                words = words_of(hit.get("_source") or {})
+                found[hit["_id"]] = _There(hit["_index"], hit.get("_seq_no", -1), hit.get("_primary_term", -1), words)
         return found
 
     def _get_ids(self, ids: list[str]) -> list[dict[str, Any]]:
         target = f"{path(self.target, '_mget')}?_source_includes=event.original"
-        docs = answer(self._engine, "POST", target, {"ids": ids}).get("docs")
-        if not isinstance(docs, list):
-            raise EngineError(f"{self._engine.where.url}: POST /_mget: not the answer that was expected", status=502)
-        for doc in docs:
+        answered = answer(self._engine, "POST", target, {"ids": ids})
+        with taking(self._engine, f"POST {path(self.target, '_mget')}"):
+            docs: list[dict[str, Any]] = answered["docs"]
+            errors = [doc.get("error") for doc in docs]
+        for error in errors:
             # OpenSearch's security plugin refuses each document, not the request.
-            if error := doc.get("error"):
+            if error:
                 told = error if isinstance(error, dict) else {}
                 reason, kind = str(told.get("reason", "no reason given")), str(told.get("type", ""))
                 if kind == "index_not_found_exception":
@@ -343,12 +373,8 @@ class Shipper:
         target = f"{path(self.target, '_search')}?ignore_unavailable=true&allow_no_indices=true"
         answer(self._engine, "POST", path(self.target, "_refresh"))
         found = answer(self._engine, "POST", target, query)
-        try:
+        with taking(self._engine, f"POST {path(self.target, '_search')}"):
             hits: list[dict[str, Any]] = found["hits"]["hits"]
-        except (KeyError, TypeError):
-            raise EngineError(
-                f"{self._engine.where.url}: POST /_search: not the answer that was expected", status=502
-            ) from None
         return hits
 
     def _compare(self, items: list[Item]) -> list[Item]:
@@ -390,7 +416,7 @@ class Shipper:
             }
             for item, held in more
         ]
-        results = self._patience.insist(lambda: bulk(self._engine, actions))
+        results = self._patience.insist(lambda: self._engine.bulk(actions))
         again: list[Item] = []
         for (item, _), result in zip(more, results, strict=True):
             if 200 <= result.status < 300:

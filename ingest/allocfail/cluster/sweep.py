@@ -17,7 +17,7 @@ from allocfail import facts
 from allocfail.cluster import lines as carriers
 from allocfail.cluster.assembled import Assembled, assemble
 from allocfail.cluster.lines import Line, Place
-from allocfail.cluster.retry import Patience, bulk
+from allocfail.cluster.retry import Patience
 from allocfail.cluster.search import Fields, Pace, Reader, beginnings, between, fields_of, indices_of
 from allocfail.cluster.ship import Item
 from allocfail.decoder.fields import at
@@ -384,7 +384,7 @@ class Sweep:
             }
             for header, item in done
         ]
-        results = self._patience.insist(lambda: bulk(self._engine, actions))
+        results = self._patience.insist(lambda: self._engine.bulk(actions))
         for (header, _), result in zip(done, results, strict=True):
             if 200 <= result.status < 300:
                 self.counts.marked += 1

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     from allocfail.cluster.client import Engine
     from allocfail.cluster.connection import Connection
+    from allocfail.cluster.retry import Patience
     from allocfail.cluster.steps import Change
     from allocfail.cluster.wanted import Wanted
+    from allocfail.commands.stopping import Stop
 
 __all__ = [
     "EVENT_FIELDS",
@@ -121,13 +123,25 @@ def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def open_engine(where: Connection) -> Engine:
-    """Connect, and say on stderr when nobody checks who answers."""
+def open_engine(where: Connection, patience: Patience | None = None, stop: Stop | None = None) -> Engine:
+    """Connect, and say on stderr when nobody checks who answers.
+
+    With ``patience`` a cluster that answers and is not ready yet is waited for; where nothing answers, the address may
+    be wrong, and that is said at once. ``stop`` ends waiting for answers.
+    """
+    from contextlib import nullcontext
+
     from allocfail.cluster.client import connect
+    from allocfail.cluster.retry import is_busy
 
     if where.insecure and where.url.startswith("https:"):
         click.echo("allocfail: --insecure: whoever answers is trusted", err=True)
-    return connect(where)
+    waiting = stop.waiting if stop is not None else nullcontext
+
+    def ask() -> Engine:
+        return connect(where, waiting)
+
+    return ask() if patience is None else patience.insist(ask, may_pass=is_busy)
 
 
 def content_for(engine: Engine, kb_url: str | None, only: tuple[str, ...] = ()) -> Wanted:

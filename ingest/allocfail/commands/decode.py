@@ -108,8 +108,8 @@ def command(  # noqa: C901, PLR0912 - a branch for each option
 ) -> None:
     """Decode logs: one JSON document per event, or a readable report with equal events as one.
 
-    FILE is a log in any form (syslog, dmesg, journal, Docker, /dev/kmsg, mail; gzip, xz, zstd), - is standard input.
-    Exit status: 0 events found, 1 none, 2 bad input.
+    FILE is a log in any form (syslog, dmesg, journal, Docker, /dev/kmsg, mail; gzip, xz, lzma, zstd), - is standard
+    input. Exit status: 0 events found, 1 none, 2 bad input.
 
     \b
     Example:

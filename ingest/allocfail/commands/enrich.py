@@ -12,6 +12,8 @@ from allocfail.commands.decode import common_options, make_options
 from allocfail.terminal import say_if_waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from allocfail.logs.filter import Filter, Modifier
 
 
@@ -63,18 +65,48 @@ def command(file: str, fields: tuple[str, ...], protocol: str, output: str | Non
     say_if_waiting(file == "-" and os.isatty(0))
     source = 0 if file == "-" else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     target = 1 if output is None else os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    _pass_on(answers, source, target, confirm=protocol == "confirm")
+
+    def first(block: bytes) -> None:
+        said = _binary(block, file)
+        if said is not None:
+            click.echo(f"allocfail: {said}", err=True)
+
+    _pass_on(answers, source, target, confirm=protocol == "confirm", first=first)
     if bad:
         sys.exit(1)
 
 
-def _pass_on(answers: Filter | Modifier, source: int, target: int, *, confirm: bool) -> None:
-    """Answer what there is, and only then read more; ``confirm`` every line on standard output."""
+def _binary(block: bytes, file: str) -> str | None:
+    """Say what the beginning of an input is that no line of JSON begins with; None for text."""
+    import shlex
+
+    from allocfail.logs.inputs import packing
+    from allocfail.logs.streams import HEAD
+
+    name = "standard input" if file == "-" else file if file.isprintable() else repr(file)
+    packed = packing(block[:HEAD])
+    if packed is not None:
+        advice = packed.advice("FILE" if file == "-" else shlex.quote(file), "allocfail enrich")
+        return f"{name}: {packed.said}, and passes as it is; {advice}"
+    return f"{name}: is no text, and passes as it is" if b"\0" in block else None
+
+
+def _pass_on(
+    answers: Filter | Modifier, source: int, target: int, *, confirm: bool, first: Callable[[bytes], None]
+) -> None:
+    """Answer what there is, and only then read more; ``confirm`` every line on standard output.
+
+    ``first`` is shown what comes first.
+    """
     from allocfail.logs import filter as filter_
 
     if confirm:
         _write(1, b"OK\n")  # ready
+    begun = False
     for block in filter_.lines_of(source):
+        if not begun:
+            begun = True
+            first(block)
         _write(target, answers.answer(block))
         if confirm:
             _write(1, b"OK\n" * block.count(b"\n"))

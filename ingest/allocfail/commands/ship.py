@@ -69,6 +69,7 @@ def command(  # noqa: C901, PLR0912 - a branch for each option
       allocfail ship --follow /var/log/kern.log --url https://es:9200 --api-key @key.txt
       journalctl -k -o json -f | allocfail ship --follow - --url https://es:9200 --api-key @key.txt
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    from contextlib import ExitStack
     from pathlib import Path
 
     from allocfail.cluster import templates
@@ -98,8 +99,10 @@ def command(  # noqa: C901, PLR0912 - a branch for each option
         if letters is not None:
             letters.add(item, result)
 
-    with open_engine(where) as engine, Stop() as stop:
+    with ExitStack() as stack:
+        stop = stack.enter_context(Stop())
         patience = Patience(retries=None if follow else 8, sleep=stop.sleep, say=_say, stopped=lambda: stop.asked)
+        engine = stack.enter_context(open_engine(where, patience, stop))
         shipper = Shipper(engine, target, patience=patience, say=_say, reject=reject)
         try:
             if retry_dead_letters and letters is not None:
@@ -175,20 +178,34 @@ def _ship(shipper: Shipper, name: str, make: _Options, host: str | None, stop: S
         # Somebody may be following it: nothing is held for longer than a second.
         Following(["-"], shipper, None, options=make, host=host, stream=stream, say=_say).run(stop)
         return
-    chunks = open_input(name)
+    chunks = _until(stop, open_input(name, "ship"))
     options = make(name)
     numbers = Numbers()
-    for event in decode_chunks(chunks, lambda: Decoder(options), Needles.of(facts.load()["needles"])):
-        shipper.put(item(event, numbers, f"{name}: the event at byte {event.offset}", host))
-        if stop.asked:
-            break
+    try:
+        for event in decode_chunks(chunks, lambda: Decoder(options), Needles.of(facts.load()["needles"])):
+            shipper.put(item(event, numbers, f"{name}: the event at byte {event.offset}", host))
+    except _StoppedError:
+        _say(f"{name}: was not read to its end: run the command again to add the rest")
     shipper.flush()
+
+
+class _StoppedError(Exception):
+    """It is time to stop in the middle of a log."""
+
+
+def _until(stop: Stop, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield them until it is time to stop; an event that this would cut is none."""
+    for chunk in chunks:
+        if stop.asked:
+            raise _StoppedError
+        yield chunk
 
 
 def _text_stream(stop: Stop) -> Stream | None:
     """Return standard input where it is a pipe or the like; None for a file, and for what begins as an archive does."""
     from allocfail.errors import InputError
-    from allocfail.logs.inputs import is_packed
+    from allocfail.logs.inputs import packing
+    from allocfail.logs.streams import HEAD
     from allocfail.logs.tail import Stream
 
     if sys.stdin is None:
@@ -200,7 +217,7 @@ def _text_stream(stop: Stop) -> Stream | None:
     while not stream.wait(0.25):
         if stop.asked:
             return stream
-    if is_packed(head := reader.peek(6)):
+    if packing(head := reader.peek(HEAD)) is not None:
         return None
     return Stream(0, ahead=reader.read1(len(head)))
 

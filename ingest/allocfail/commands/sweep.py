@@ -87,6 +87,7 @@ def command(
       allocfail sweep 'filebeat-*' --since 7d --dry-run --url http://127.0.0.1:9200
       allocfail sweep logs-system.syslog-default --follow --url https://es:9200 --api-key @key.txt
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
+    from contextlib import ExitStack
     from pathlib import Path
 
     from allocfail.cluster import templates
@@ -110,8 +111,10 @@ def command(
     built = templates.build()
     target = data_stream or index_name or built.events_index
     kept = Checkpoint(Path(state) if state else default_path("sweep", where.url, target, *sorted(indices)))
-    with open_engine(where) as engine, Stop() as stop:
+    with ExitStack() as stack:
+        stop = stack.enter_context(Stop())
         patience = Patience(retries=None if follow else 8, sleep=stop.sleep, say=told.say, stopped=lambda: stop.asked)
+        engine = stack.enter_context(open_engine(where, patience, stop))
         shipper = None if dry_run else Shipper(engine, target, patience=patience, say=told.say)
         sweep = Sweep(
             engine,

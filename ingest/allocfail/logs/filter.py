@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Filter", "Modifier", "enrich_line", "lines_of"]
 
-#: One of these is in every line that may hold an event.
-WORDS = (b"alloc", b"oom-kill", b"ill process ", b"illed process ")
 #: Bytes read at a time, at most.
 _READ = 1 << 18
+#: Bytes of one line that are held; engines take no document as large.
+_LINE = 128 << 20
 
 
 #: One of these is in every line that may hold an event: what :func:`allocfail.decoder.fill.may_hold` looks for.
@@ -66,7 +66,10 @@ _DECODER = json.JSONDecoder(
 
 
 def lines_of(fd: int) -> Iterator[bytes]:
-    """Yield whole lines, as many at once as there are; the last may lack its end. Raises ``OSError``."""
+    """Yield whole lines, as many at once as there are; the last may lack its end. Raises ``OSError``.
+
+    What goes on for longer than any document comes in pieces: the memory that it takes is bounded.
+    """
     rest: list[bytes] = []
     while data := os.read(fd, _READ):
         cut = data.rfind(b"\n") + 1
@@ -74,6 +77,9 @@ def lines_of(fd: int) -> Iterator[bytes]:
             yield b"".join([*rest, data[:cut]])
             rest = []
         rest.append(data[cut:])
+        if len(rest) * _READ > _LINE and sum(map(len, rest)) > _LINE:
+            yield b"".join(rest)
+            rest = []
     if any(rest):
         yield b"".join(rest)
 

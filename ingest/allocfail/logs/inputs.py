@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 import lzma
+import shlex
 import sys
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn, cast
 
 from allocfail.errors import InputError
 from allocfail.logs.streams import HEAD, is_bzip2, is_journal
@@ -15,7 +16,7 @@ from allocfail.logs.streams import HEAD, is_bzip2, is_journal
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["CHUNK", "WINDOW_LIMIT", "is_packed", "open_file", "open_input", "uncompressed"]
+__all__ = ["CHUNK", "WINDOW_LIMIT", "Packing", "open_file", "open_input", "packing", "uncompressed"]
 
 #: Bytes a chunk holds at most.
 CHUNK = 1 << 18
@@ -34,15 +35,67 @@ _XZ = b"\xfd7zXZ\x00"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
 
-def open_input(path: str) -> Iterator[bytes]:
+class Packing(NamedTuple):
+    """What a log is packed in."""
+
+    name: str
+    said: str
+    """What messages say of such an input."""
+    tool: str
+    """The command that unpacks it, in front of the file's name."""
+    more: str = ""
+    """And behind it."""
+
+    def advice(self, file: str, command: str) -> str:
+        """Return the line to type; ``file`` is quoted, ``command`` is what reads the other end of the pipe."""
+        return f"try: {self.tool} {file}{self.more} | {command}"
+
+
+_PACKINGS = {
+    one.name: one
+    for one in (
+        Packing("gzip", "is compressed with gzip", "gzip -dc"),
+        Packing("xz", "is compressed with xz", "xz -dc"),
+        Packing("lzma", "is compressed with LZMA", "xz -dc"),
+        Packing("zstd", "is compressed with zstd", "zstd -dc"),
+        Packing("bzip2", "is compressed with bzip2", "bzcat"),
+        Packing("journal", "is a binary journal", "journalctl --file", " -k -o json"),
+    )
+}
+
+
+def packing(head: bytes) -> Packing | None:
+    """Return what an input is packed in that begins with these bytes (:data:`HEAD` of them); None for any other."""
+    known = {
+        "gzip": head.startswith(_GZIP),
+        "xz": head.startswith(_XZ),
+        "lzma": _is_lzma(head),
+        "zstd": head.startswith(_ZSTD) or _skippable(head),
+        "bzip2": is_bzip2(head),
+        "journal": is_journal(head),
+    }
+    return next((_PACKINGS[name] for name, is_it in known.items() if is_it), None)
+
+
+def _is_lzma(head: bytes) -> bool:
+    """Whether LZMA without a container begins (``.lzma``): by the fields of its header, of which xz checks as much."""
+    if len(head) < HEAD or head[0] >= 9 * 5 * 5 or head[13]:
+        return False
+    window, size = int.from_bytes(head[1:5], "little"), int.from_bytes(head[5:13], "little")
+    two_bits = window.bit_count() == 1 or (window.bit_count() == 2 and window & window >> 1)
+    return bool(two_bits or window == 0xFFFFFFFF) and (size == (1 << 64) - 1 or size < 1 << 38)
+
+
+def open_input(path: str, command: str = "decode") -> Iterator[bytes]:
     """Open a log and give its bytes in chunks of at most :data:`CHUNK`; ``-`` is standard input.
 
-    gzip, xz and zstd are recognised by content, several members or frames behind each other too. Whatever is
+    gzip, xz, LZMA and zstd are recognised by content, several members or frames behind each other too. What another
+    program has to open is said, with the line to type; ``command`` is the one of ours in it. Whatever is
     compressed, no more is held than a chunk and the format's window; a window above :data:`WINDOW_LIMIT` is refused.
     Raises :class:`allocfail.errors.InputError`, at once for what cannot be opened and in the course of reading for what
     cannot be read on: a damaged or truncated archive gives what was readable first.
     """
-    return uncompressed(*open_file(path))
+    return uncompressed(*open_file(path), command)
 
 
 def open_file(path: str) -> tuple[str, BinaryIO]:
@@ -64,24 +117,19 @@ def open_file(path: str) -> tuple[str, BinaryIO]:
         raise InputError(f"{name}: {_reason(error)}") from None
 
 
-def uncompressed(name: str, file: BinaryIO) -> Iterator[bytes]:
+def uncompressed(name: str, file: BinaryIO, command: str = "decode") -> Iterator[bytes]:
     """Give the bytes of an open file as :func:`open_input` does, and close it."""
     # The first bytes are read now, so that what cannot be read is known at once.
-    source = _Source(name, file)
-    head = source.peek(HEAD)
-    if head.startswith(_GZIP):
-        return _utf8(_gzip(source))
-    if head.startswith(_XZ):
-        return _utf8(_xz(source))
-    if head.startswith(_ZSTD) or _skippable(head):
-        return _utf8(_zstd(source))
-    if is_bzip2(head) or is_journal(head):
+    source = _Source(name, file, command)
+    packed = packing(source.peek(HEAD))
+    if packed is None:
+        return _utf8(source.chunks())
+    if packed.name in {"bzip2", "journal"}:
         source.close()
-    if is_bzip2(head):
-        source.fail(f"is compressed with bzip2; try: bzcat {source.quoted} | allocfail decode -")
-    if is_journal(head):
-        source.fail(f"is a binary journal; try: journalctl --file {source.quoted} -k -o json | allocfail decode -")
-    return _utf8(source.chunks())
+        source.advise(packed.said, packed)
+    if packed.name == "gzip":
+        return _utf8(_gzip(source))
+    return _utf8(_zstd(source) if packed.name == "zstd" else _xz(source, packed))
 
 
 def _utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -112,11 +160,6 @@ def _utf16(head: bytes) -> str | None:
     return "utf-16-be" if even * 10 > len(sample) * 4 and not odd else None
 
 
-def is_packed(head: bytes) -> bool:
-    """Whether an input that begins with these bytes, six or more of them, is gzip, xz or zstd."""
-    return head.startswith((_GZIP, _XZ, _ZSTD)) or _skippable(head)
-
-
 def _reason(error: Exception) -> str:
     """Say in a few words, in lower case, what went wrong."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -131,9 +174,10 @@ def _skippable(head: bytes) -> bool:
 class _Source:
     """A file that can be looked ahead into, and whose errors are one line."""
 
-    def __init__(self, name: str, file: BinaryIO) -> None:
+    def __init__(self, name: str, file: BinaryIO, command: str) -> None:
         self.name = name
         self._file = file
+        self._command = command
         self._ahead = b""
 
     def peek(self, size: int) -> bytes:
@@ -167,12 +211,11 @@ class _Source:
         finally:
             self.close()
 
-    @property
-    def quoted(self) -> str:
-        """The file in a command line; standard input has no name there."""
-        import shlex  # noqa: PLC0415 - only for a message
-
-        return "FILE" if self._file is sys.stdin.buffer else shlex.quote(self.name)
+    def advise(self, what: str, packed: Packing, tool: str = "") -> NoReturn:
+        """Say what another program has to open; standard input has no name in a command line."""
+        file = "FILE" if self._file is sys.stdin.buffer else shlex.quote(self.name)
+        advice = packed._replace(tool=tool or packed.tool).advice(file, f"allocfail {self._command} -")
+        self.fail(f"{what}; {advice}")
 
     def fail(self, what: str) -> NoReturn:
         raise InputError(f"{self.name}: {what}")
@@ -207,24 +250,26 @@ def _gzip(source: _Source) -> Iterator[bytes]:
         source.close()
 
 
-def _xz(source: _Source) -> Iterator[bytes]:
-    """Decompress streams until the end; zeros between them are padding (the .xz file format, section 2.2)."""
+def _xz(source: _Source, packed: Packing) -> Iterator[bytes]:
+    """Decompress streams until the end; zeros between them are padding (the .xz file format, section 2.2).
+
+    LZMA without a container is one stream, and ends with it.
+    """
+    name = packed.name
+    form = lzma.FORMAT_XZ if name == "xz" else lzma.FORMAT_ALONE
     try:
         data = source.read(_READ)
         while data:
-            stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=WINDOW_LIMIT + _XZ_OVERHEAD)
+            stream = lzma.LZMADecompressor(form, memlimit=WINDOW_LIMIT + _XZ_OVERHEAD)
             while not stream.eof:
                 if stream.needs_input and not data and not (data := source.read(_READ)):
-                    source.fail("the xz data ends too early")
+                    source.fail(f"the {name} data ends too early")
                 try:
                     chunk = stream.decompress(data, CHUNK)
                 except lzma.LZMAError as error:
                     if "emory" in str(error):
-                        source.fail(
-                            f"the xz data needs a window of more than {WINDOW_LIMIT >> 20} MiB; "
-                            f"try: xz -dc {source.quoted} | allocfail decode -"
-                        )
-                    source.fail("damaged xz data")
+                        source.advise(f"the {name} data needs a window of more than {WINDOW_LIMIT >> 20} MiB", packed)
+                    source.fail(f"damaged {name} data")
                 data = b""
                 if chunk:
                     yield chunk
@@ -233,8 +278,8 @@ def _xz(source: _Source) -> Iterator[bytes]:
                 data = more.lstrip(b"\0")
             while 0 < len(data) < len(_XZ) and (more := source.read(_READ)):
                 data += more
-            if data and not data.startswith(_XZ):
-                source.fail("something else follows the xz data")
+            if data and not (name == "xz" and data.startswith(_XZ)):
+                source.fail(f"something else follows the {name} data")
     finally:
         source.close()
 
@@ -244,9 +289,7 @@ def _zstd(source: _Source) -> Iterator[bytes]:
     try:
         import zstandard  # noqa: PLC0415 - few logs need it
     except ModuleNotFoundError:
-        source.fail(
-            f"is compressed with zstd, which is not installed here; try: zstdcat {source.quoted} | allocfail decode -"
-        )
+        source.advise("is compressed with zstd, which is not installed here", _PACKINGS["zstd"])
 
     frames = _Frames(source)
     try:
@@ -258,10 +301,8 @@ def _zstd(source: _Source) -> Iterator[bytes]:
                     chunk = reader.read1(CHUNK)
                 except zstandard.ZstdError as error:
                     if "too much memory" in str(error):
-                        source.fail(
-                            f"the zstd data needs a window of more than {WINDOW_LIMIT >> 20} MiB; "
-                            f"try: zstd --long=31 -dc {source.quoted} | allocfail decode -"
-                        )
+                        needs = f"the zstd data needs a window of more than {WINDOW_LIMIT >> 20} MiB"
+                        source.advise(needs, _PACKINGS["zstd"], "zstd --long=31 -dc")
                     source.fail("damaged zstd data")
                 if not chunk:
                     break

@@ -24,12 +24,12 @@ PAUSE = -1
 PATIENCE = 1.0
 
 #: Bytes that tell what an input is.
-HEAD = 10
+HEAD = 14
 
 
 def is_bzip2(head: bytes) -> bool:
     """Whether an input is compressed with bzip2: behind magic and level stands a block, or the end of an empty one."""
-    return head.startswith(b"BZh") and head[4:HEAD] in (b"1AY&SY", b"\x17rE8P\x90")
+    return head.startswith(b"BZh") and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90")
 
 
 def is_journal(head: bytes) -> bool:

@@ -7,21 +7,26 @@ import os
 import re
 import select
 import stat
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocfail.errors import InputError
-from allocfail.logs.inputs import CHUNK, is_packed
+from allocfail.logs.descriptors import Descriptors
+from allocfail.logs.inputs import CHUNK, Packing, packing
+from allocfail.logs.streams import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Part", "Stream", "Tail", "files_below", "is_compressed"]
+__all__ = ["Part", "Stream", "Tail", "files_below", "packing_of"]
 
-#: Bytes at the beginning of a file that tell it from another with the same inode number.
+#: Bytes at the beginning of a file that tell it from another with the same inode number; as many are kept of what was
+#: read last, for files that all begin alike.
 _HEAD = 1024
-
+#: Nanoseconds after which a file's time of change is past: within them another change may leave the same time.
+_TICK = 1_000_000_000
 
 #: Looks for a file before it is taken for gone: it may be renamed between two.
 _LOOKS = 5
@@ -41,6 +46,17 @@ class _File(NamedTuple):
     path: Path
     file: tuple[int, int]
     """Its device and inode."""
+
+
+class _Left(NamedTuple):
+    """A file as it was when it was closed, although it may grow."""
+
+    look: tuple[int, ...] | None
+    """What :func:`_look` said; None where another change could leave the same."""
+    size: int
+    written: int
+    gone: bool = False
+    """Whether it was looked for in vain."""
 
 
 @dataclass
@@ -71,13 +87,34 @@ def _matches(fd: int, head: str) -> bool:
     return _head(fd, size) == head
 
 
-def is_compressed(path: Path) -> bool:
-    """Whether a file begins as gzip, xz or zstd do."""
+def _status(file: Path | int) -> os.stat_result | None:
+    try:
+        return os.stat(file)  # noqa: PTH116 - or of an open one
+    except OSError:
+        return None
+
+
+def _identity(file: Path | int) -> tuple[int, int] | None:
+    """Return device and inode of a file, None where there is none."""
+    status = _status(file)
+    return (status.st_dev, status.st_ino) if status is not None else None
+
+
+def _look(file: Path | int) -> tuple[int, ...] | None:
+    """Return what changes when a file is written to, cut or replaced; None where there is none."""
+    status = _status(file)
+    if status is None:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def packing_of(path: Path) -> Packing | None:
+    """Return what a file is packed in; None for one that grows, and where there is none."""
     try:
         with path.open("rb") as file:
-            return is_packed(file.read(6))
+            return packing(file.read(HEAD))
     except OSError:
-        return False
+        return None
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -95,10 +132,11 @@ class Stream:
         self.name = name
         self._fd = fd
         self._ahead = ahead
+        self._begun = bool(ahead)
         self.ended = False
 
     def read(self) -> bytes:
-        """Return what is there, nothing where nothing is."""
+        """Return what is there, nothing where nothing is. Raises :class:`InputError` for what is no text at all."""
         if self._ahead:
             data, self._ahead = self._ahead, b""
             return data
@@ -106,6 +144,9 @@ class Stream:
             return b""
         data = os.read(self._fd, CHUNK)
         self.ended = not data
+        if not self._begun and (packed := packing(data[:HEAD])) is not None:
+            raise InputError(f"standard input: {packed.said}: unpack it in front of the pipe")
+        self._begun = True
         return data
 
     def wait(self, seconds: float) -> bool:
@@ -116,9 +157,20 @@ class Stream:
 class Tail:
     """One log by the name of its file. What stands in one file and then in the next is one log."""
 
-    def __init__(self, path: Path, *, parts: list[Part] | None = None, offset: int = 0) -> None:
-        """Begin at the beginning, or at the offset in the log where another run was, if its file is still there."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        parts: list[Part] | None = None,
+        offset: int = 0,
+        descriptors: Descriptors | None = None,
+    ) -> None:
+        """Begin at the beginning, or at the offset in the log where another run was, if its file is still there.
+
+        ``descriptors`` counts the open files of all logs together.
+        """
         self.path = path
+        self._descriptors = descriptors or Descriptors()
         self.parts: list[Part] = []
         self.offset = 0
         """Offset in the log of the next byte to read."""
@@ -127,6 +179,10 @@ class Tail:
         self.lost = False
         """The file that was read last is gone, and with it what was written to it since."""
         self._fd = -1
+        self._left: _Left | None = None
+        """How the current file was when it was closed to make room for others; None where it is not closed so."""
+        self._last = b""
+        """What was read last of the current file."""
         self._written = 0
         """When the file that was read last was written to last, in nanoseconds."""
         if parts:
@@ -136,40 +192,74 @@ class Tail:
         current = [part for part in parts if part.start <= offset][-1:]
         if not current:
             return
-        fd = self._find(current[0])
-        if fd < 0:
-            self.lost = True
-            self.offset = offset
-            return
-        size = os.fstat(fd).st_size
-        if size < offset - current[0].start:
-            os.close(fd)
-            self.lost = True
-            self.offset = offset
-            return
-        self._fd = fd
         self.parts = [part for part in parts if part.start <= current[0].start]
         self.offset = offset
+        fd = self._find()
+        if fd >= 0:
+            self._hold(fd)
+        else:
+            self.lost = True
+            self.parts = []
 
-    def _find(self, part: Part) -> int:
-        """Open the file of a part, under its own name or, rotated, under another in its folder; -1 where it is gone."""
+    def _hold(self, fd: int) -> None:
+        """Make an open file the current one."""
+        self._fd = fd
+        self._left = None
+        self._descriptors.hold(self)
+
+    def _find(self) -> int:
+        """Open the current file, under its own name or, rotated, under another in its folder; -1 where it is gone."""
+        part = self.parts[-1]
         for _ in range(_LOOKS):
-            fd = self._find_once(part)
-            if fd >= 0:
-                return fd
+            for path in (self.path, *(path for path in _siblings(self.path) if path != self.path)):
+                if _identity(path) != (part.device, part.inode):
+                    continue
+                fd = self._open(path)
+                if fd < 0:
+                    continue
+                if _identity(fd) == (part.device, part.inode) and self._is_same(fd):
+                    return fd
+                os.close(fd)
         return -1
 
-    def _find_once(self, part: Part) -> int:
-        names = [self.path, *(path for path in _siblings(self.path) if path != self.path)]
-        for path in names:
-            fd = _open(path)
-            if fd < 0:
+    def _find_copy(self) -> int:
+        """Open the copy that was made of the current file before it was cut; -1 where there is none."""
+        if not self._last:
+            return -1
+        for path in _siblings(self.path):
+            found = _identity(path)
+            if found is None or self.knows(*found):
                 continue
-            status = os.fstat(fd)
-            if (status.st_dev, status.st_ino) == (part.device, part.inode) and _matches(fd, part.head):
+            try:
+                fd = self._open(path)
+            except InputError:  # not what we have read
+                continue
+            if fd >= 0 and self._is_same(fd):
+                part = self.parts[-1]
+                self.parts[-1] = Part(*found, part.head, part.start, part.path)
                 return fd
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
         return -1
+
+    def _is_same(self, fd: int) -> bool:
+        """Whether a file holds what was read of the current one."""
+        if os.fstat(fd).st_size < self.file_offset or not _matches(fd, self.parts[-1].head):
+            return False
+        return os.pread(fd, len(self._last), self.file_offset - len(self._last)) == self._last
+
+    def _open(self, path: Path) -> int:
+        """Open a regular file; -1 where there is none. Raises :class:`InputError` where it may not be read."""
+        try:
+            fd = self._descriptors.open(path)
+        except FileNotFoundError:
+            return -1
+        except OSError as error:
+            raise InputError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise InputError(f"{path}: is no file; give `-` and pipe it in")
+        return fd
 
     @property
     def file_offset(self) -> int:
@@ -189,7 +279,7 @@ class Tail:
 
     def read(self) -> bytes:
         """Return what has been written since, at most a chunk; nothing where there is nothing."""
-        if self._fd < 0 and not self._begin():
+        if self._fd < 0 and not (self._begin() if self._left is None else self._return(self._left)):
             return b""
         self._see_cut()
         data = os.pread(self._fd, CHUNK, self.file_offset)
@@ -201,9 +291,45 @@ class Tail:
                 self.close()
                 if self._begin():
                     data = os.pread(self._fd, CHUNK, 0)
+        if data:
+            self._descriptors.hold(self)
+            self._last = data[-_HEAD:] if len(data) >= _HEAD else (self._last + data)[-_HEAD:]
         self.offset += len(data)
         self._grow_head()
         return data
+
+    def leave(self) -> None:
+        """Close the file to make room for another; :meth:`read` comes back to it once there is something new."""
+        status = os.fstat(self._fd)
+        past = time.time_ns() - status.st_mtime_ns > _TICK
+        self._left = _Left(_look(self._fd) if past else None, status.st_size, status.st_mtime_ns)
+        os.close(self._fd)
+        self._fd = -1
+
+    def _return(self, left: _Left) -> bool:
+        """Open the file that was left, or, where it is gone, the next one; return whether there is something to read.
+
+        Nothing is opened as long as the file that has the log's name is as it was.
+        """
+        part = self.parts[-1]
+        there = _look(self.path)
+        if there is not None and there == left.look and left.size == self.file_offset:
+            return False
+        if there is None and left.gone:
+            return False
+        fd = self._find()
+        if fd < 0 and _identity(self.path) == (part.device, part.inode):
+            fd = self._find_copy()  # it was cut
+        if fd >= 0:
+            self._hold(fd)
+            return True
+        self.lost = self.lost or not left.gone
+        if there is None:
+            self._left = left._replace(gone=True)
+            return False
+        self._left = None
+        self._written = left.written
+        return self._begin()
 
     def _begin(self) -> bool:
         """Open the file that comes next; return whether there is one.
@@ -212,7 +338,7 @@ class Tail:
         """
         for _ in range(_LOOKS):
             waiting = self._waiting()
-            fd = _open(waiting[0].path if waiting else self.path)
+            fd = self._open(waiting[0].path if waiting else self.path)
             if fd < 0:
                 if not waiting:
                     return False
@@ -220,8 +346,8 @@ class Tail:
             status = os.fstat(fd)
             found = (status.st_dev, status.st_ino)
             if all(not files or files[0].file == found for files in (waiting, self._waiting())):
-                self._fd = fd
                 self._remember(Part(*found, _head(fd), self.offset, str(self.path)))
+                self._hold(fd)
                 return True
             os.close(fd)
         return False
@@ -241,16 +367,26 @@ class Tail:
             file = (status.st_dev, status.st_ino)
             if not self.knows(*file) and status.st_mtime_ns >= self._written and status.st_size:
                 found.append(_File(status.st_mtime_ns, path == self.path, status.st_ctime_ns, path, file))
-        return [one for one in sorted(found) if not is_compressed(one.path)]
+        return [one for one in sorted(found) if packing_of(one.path) is None]
 
     def _see_cut(self) -> None:
-        """Begin the file anew where it has been cut (``copytruncate``), even if it has grown again since."""
-        part = self.parts[-1]
-        if os.fstat(self._fd).st_size < self.file_offset or not _matches(self._fd, part.head):
+        """Begin the file anew where it has been cut (``copytruncate``), even if it has grown again since.
+
+        The copy is read to its end first.
+        """
+        if self._is_same(self._fd):
+            return
+        copy = self._find_copy()
+        if copy >= 0:
+            os.close(self._fd)
+            self._hold(copy)
+        else:
+            part = self.parts[-1]
             self._remember(Part(part.device, part.inode, _head(self._fd), self.offset, part.path))
 
     def _remember(self, part: Part) -> None:
         self.parts.append(part)
+        self._last = b""
         while len(self.parts) > _PARTS and self.parts[1].start <= self.needed:
             del self.parts[0]
 
@@ -273,6 +409,7 @@ class Tail:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+            self._descriptors.drop(self)
 
 
 #: What rotation puts behind a file's name: a number or a date.
@@ -287,17 +424,3 @@ def _siblings(path: Path) -> list[Path]:
     except OSError:
         return []
     return [other for other in others if other.name == name or _ROTATED(other.name.removeprefix(name))]
-
-
-def _open(path: Path) -> int:
-    """Open a regular file; -1 where there is none. Raises :class:`InputError` where it may not be read."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return -1
-    except OSError as error:
-        raise InputError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise InputError(f"{path}: is no file; give `-` and pipe it in")
-    return fd
