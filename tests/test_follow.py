@@ -564,6 +564,18 @@ def write_torn(
             file.write(data[cut:])
 
 
+def test_a_log_that_is_never_quiet_is_not_read_again_from_its_beginning() -> None:
+    data, options = log_of(range(300)), Options(year=2026)
+    feed = Feed(options)
+    found: list[str] = []
+    for start in range(0, len(data), 1000):
+        found += [event.document["error"]["id"] for event in feed.feed(data[start : start + 1000])]
+        assert data.count(b"page allocation failure", feed.quiet, start) < 40
+    again = Feed(options, offset=feed.quiet)
+    known = len(feed.since_quiet)
+    assert [event.document["error"]["id"] for event in again.feed(data[feed.quiet :])][:known] == found[-known:]
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_begun_anew_from_what_was_kept(tmp_path: Path, seed: int) -> None:
     """Dumps without a pause, so that no place is quiet, through more rotations than files are remembered."""

@@ -166,6 +166,11 @@ class Dump:
             self.chars += len(record.raw)
 
     @property
+    def full(self) -> bool:
+        """Whether some of its lines may not be among its records."""
+        return len(self.records) >= _MOST_LINES or self.chars >= _MOST_CHARS
+
+    @property
     def embodied(self) -> bool:
         """Whether anything of a body was seen."""
         return self.banner is not None or self.traced or self.memory.started

@@ -6,6 +6,7 @@ bytes than there are.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from allocfail import facts
@@ -29,6 +30,8 @@ __all__ = ["Feed", "Found"]
 _MOST_KEPT = 16 << 20
 #: Bytes decoded at a time.
 _SLICE = 128 << 10
+#: Events that are read again after a restart at least, where the log is never quiet.
+_AGAIN = 8
 #: Bytes of one line that are read at once; a longer one is cut there.
 _LINE = 1 << 20
 
@@ -110,6 +113,10 @@ class Feed:
         """Offset of the last place where nothing was open; decoding again from there finds the same."""
         self.since_quiet: list[int] = []
         """Offsets of the events behind it that have been handed out."""
+        self._last_lines: list[int] = []
+        """Offsets of the last line of each of them."""
+        self._look = 2 * _AGAIN
+        """How many there have to be for a look at where to begin again among them."""
 
     @property
     def end(self) -> int:
@@ -133,7 +140,7 @@ class Feed:
                 if hit >= self._fed:
                     start = max(self._decoded, self._before(hit))
                     if start > self._decoded:
-                        yield from self._growing.pause()
+                        yield from map(self._handed, self._growing.pause())
                     self._fed = start
             yield from self._decode(min(cut, self._fed + _SLICE), cut)
         self._trim()
@@ -145,15 +152,38 @@ class Feed:
             stop = self._buffer.find(b"\n", to - self._base) + 1 or cut - self._base
         self._fed = self._decoded = self._base + stop
         for event in self._growing.decode(bytes(self._buffer[start:stop]), self._base + start):
-            self.since_quiet.append(event.offset)
-            yield event
+            yield self._handed(event)
         if self._growing.oldest is None:
             self._rest(self._growing.held if self._growing.held is not None else self._fed)
+        elif len(self.since_quiet) >= self._look:
+            self._rest_between(self._growing.oldest)
+            self._look = 2 * max(_AGAIN, len(self.since_quiet))
+
+    def _handed(self, event: Event) -> Event:
+        self.since_quiet.append(event.offset)
+        dump = event.event.dump
+        self._last_lines.append(self.end if dump.full else dump.records[-1].offset)
+        return event
+
+    def _rest_between(self, oldest: int) -> None:
+        """Find a quiet place in a log that never is: behind some events, in front of all others, handed out in order.
+
+        A few stay behind it: what is read again begins with them, so that the next one is found as it stands.
+        """
+        ends = list(accumulate(self._last_lines, max))
+        begin = oldest
+        for at in range(len(self.since_quiet) - 1, 0, -1):
+            begin = min(begin, self.since_quiet[at])
+            if len(self.since_quiet) - at >= _AGAIN and ends[at - 1] < begin:
+                self._rest(begin)
+                return
 
     def _rest(self, offset: int) -> None:
         """Take note of a quiet place."""
         self.quiet = offset
-        self.since_quiet = [handed for handed in self.since_quiet if handed >= offset]
+        behind = [both for both in zip(self.since_quiet, self._last_lines, strict=True) if both[0] >= offset]
+        self.since_quiet = [first for first, _ in behind]
+        self._last_lines = [last for _, last in behind]
 
     def _find(self, cut: int) -> int:
         """Return the offset of the next hit that begins before ``cut``, -1 where there is none."""
@@ -190,8 +220,7 @@ class Feed:
     def _skip(self, cut: int) -> Iterator[Event]:
         """Pass over lines in which nothing was found; those in front of what comes next may still be wanted."""
         for event in self._growing.pause():
-            self.since_quiet.append(event.offset)
-            yield event
+            yield self._handed(event)
         self._fed = cut
         if self._growing.oldest is None:
             self._rest(max(self._decoded, self._before(cut)))
