@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 _LINE_ENDS = re.compile(r"#012|\\r\\n|\\{1,2}n|\\x0a|<[bB][rR] ?/?>|\r?\n|\r")
+#: What line ends in a line, and all that :func:`clean` takes off but quote signs, have one of: one look for most lines.
+_UNUSUAL = re.compile(r"[^\t -\x22\x24\x25\x27-\x5b\x5d-~]|<[bB][rR]").search
 _LINE_ENDS_LIKELY = re.compile(r"[\\#\r\n]|<[bB][rR]").search
 _ESCAPES = re.compile(
     r"(?:\x1b|#033)(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])|[\x00\x07\x08\x7f]"
@@ -306,7 +308,8 @@ class Splitter:
         if outer is not None and (self._carried or piece.raw is not None):
             outer = unproven(outer)
         raw = (piece.text if outer is None else outer.text).removesuffix("\r")
-        parts = _LINE_ENDS.split(raw) if _LINE_ENDS_LIKELY(raw) else [raw]
+        unusual = _UNUSUAL(raw) is not None
+        parts = _LINE_ENDS.split(raw) if unusual and _LINE_ENDS_LIKELY(raw) else [raw]
         while len(parts) > 1 and not parts[-1].strip(BLANKS):
             parts.pop()
         if len(parts) == 1 and len(raw) > GLUED_LENGTH:
@@ -314,7 +317,7 @@ class Splitter:
         first: Frame | None = None
         found: list[Line] = []
         for part in parts:
-            line = clean(part)
+            line = clean(part) if unusual else _unquoted(part)
             framed = self.prefixes.read(line, frame(line))
             if framed.provenance == "kernel" and not (first is None and self._is_whole(piece, line)):
                 framed = framed._replace(provenance=None)
@@ -387,5 +390,9 @@ def clean(line: str) -> str:
     if "&" in line and ("&lt;" in line or "&gt;" in line or "&nbsp;" in line):
         for entity, character in _ENTITIES:
             line = line.replace(entity, character)
+    return _unquoted(line)
+
+
+def _unquoted(line: str) -> str:
     m = _QUOTE.match(line)
     return line[m.end() :] if m else line
