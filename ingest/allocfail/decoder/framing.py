@@ -9,7 +9,7 @@ follows a date, a caller id follows a printk time, nothing but a caller id or a 
 
 The grammar. ``B`` is one character up to U+0020, ``D`` an ASCII digit, ``H`` one or more characters above U+0020,
 ``[x]`` optional, ``{x}`` repeated, ``a..b`` a number of times. No alternative needs to be taken back once it matched
-as a whole, so loops over characters do; a port in Painless is ``pipelines/painless/framing.painless``::
+as a whole, so loops over characters do::
 
     line     = [ found ] { {B} element } text       text has no B at either end
     found    = 1..255 ( letter | D | one of "_./~+:-" ) ( ":" | "-" )                  grep's file name and number;
@@ -626,7 +626,10 @@ def _month(word: str) -> bool:
 
 
 def _is_bare(line: str) -> bool:
-    """Whether a line begins with a word and has nothing that every prefix has which begins with one."""
+    """Whether a line begins with a word and has nothing that every prefix has which begins with one.
+
+    Of most lines this tells in a fraction of the time; a new element that begins with a letter has its sign here.
+    """
     at = _blanks_end(line, 0)
     return (
         at + 1 < len(line)

@@ -144,6 +144,17 @@ def _name_in(lead: str) -> int:
     return tail.start()
 
 
+def _junk_in(found: Frame, lead: str) -> int:
+    """Return how much of what stands before a header's words belongs to its prefix: a name may look like one.
+
+    Behind what only the kernel or a syslog daemon writes all of it is the name, whatever it is.
+    """
+    if found.uptime is not None or found.host is not None or found.tagged or found.priority is not None:
+        return 0
+    name = _name_in(lead)
+    return name if name > 0 and lead[name - 1] in _APART else 0
+
+
 def _is_log(junk: str) -> bool:
     """Whether a text in front of a line is what a log writes there, rather than a sentence."""
     return bool(_CLOCK(junk) or _LOGFMT(junk) or _NAMED(junk) or _NUMBER(junk))
@@ -196,8 +207,7 @@ class Prefixes:
         if tagged is not None:
             return tagged
         if found.start > 0:
-            name = _name_in(lead)
-            if is_comm(lead) and (name == 0 or lead[name - 1] not in _APART):
+            if is_comm(lead) and _junk_in(found, lead) == 0:
                 return found
         elif (m := _CLOCK_FIRST(lead)) and is_comm(lead[m.end() :]) and _name_in(lead) == 0:
             self._learn(lead[: m.end()])
@@ -266,8 +276,8 @@ class Prefixes:
                 m = _NAMELESS(inner.text)
                 if m is None or m.start() > 0:
                     continue
-            name = 0 if words is None else _name_in(inner.text[: words.start()])
-            if name > 0 and inner.text[name - 1] in _APART:
+            name = 0 if words is None else _junk_in(inner, inner.text[: words.start()])
+            if name > 0:
                 # Something stands behind the known prefix as well: ``ts=2024-03-04T05:06:07Z msg="``.
                 inner = inner._replace(text=inner.text[name:], start=inner.start + name)
                 at += inner.start
