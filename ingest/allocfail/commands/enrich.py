@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from allocfail.commands.decode import common_options, make_options
-from allocfail.terminal import say_if_waiting
+from allocfail.terminal import one_line, say_if_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ def command(file: str, fields: tuple[str, ...], protocol: str, output: str | Non
     def complain(why: str) -> None:
         nonlocal bad
         bad += 1
-        click.echo(f"allocfail: {why}", err=True)
+        click.echo(f"allocfail: {one_line(why)}", err=True)
 
     make = filter_.Modifier if protocol == "mmexternal" else filter_.Filter
     answers = make(replace(make_options(file=None, **told), fields=tuple(fields)), complain)
@@ -70,7 +70,7 @@ def command(file: str, fields: tuple[str, ...], protocol: str, output: str | Non
     def first(block: bytes) -> None:
         said = _binary(block, name, file)
         if said is not None:
-            click.echo(f"allocfail: {said}", err=True)
+            click.echo(f"allocfail: {one_line(said)}", err=True)
 
     _pass_on(answers, opened.fileno(), target, confirm=protocol == "confirm", first=first)
     if bad:
