@@ -148,3 +148,17 @@ def test_a_line_without_an_end_takes_bounded_memory() -> None:
             process.stdin.close()
         reader.join()
     assert (process.returncode, counted) == (0, [1500 * len(piece)])
+
+
+@pytest.mark.parametrize("name", ["/", "/nonexistent/file", "\x1b[31mred", ""])
+def test_an_input_that_cannot_be_read_is_one_line(name: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "allocfail", "enrich", name], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
+    assert done.stderr.startswith(f"allocfail: {name if name and name.isprintable() else repr(name)}: ".encode())
+    assert done.stderr.decode().rstrip("\n").isprintable()
+
+
+def test_standard_input_that_is_closed_is_one_line() -> None:
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "allocfail", "enrich"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (2, b"allocfail: standard input: is closed\n")

@@ -479,6 +479,29 @@ def test_journalctl_on_standard_input(kept_by: tuple[Flaky, str]) -> None:
     assert source["host"]["hostname"] == "node7"
 
 
+@pytest.mark.parametrize("name", ["\x1b[31mred.log", "two\nlines.log", "\N{RIGHT-TO-LEFT OVERRIDE}gol.log"])
+def test_a_file_by_any_name_is_one_printable_line(tmp_path: Path, name: str) -> None:
+    """Also on a terminal, whose cursor a name could move."""
+    log = tmp_path / name
+    log.write_bytes(log_of([1]))
+    with server(Flaky("opensearch", lambda _: 400)) as url:
+        for command, expected in (
+            (ship_command(url, str(log)), b"was rejected"),
+            (ship_command(url, str(log) + "?"), b"no such file"),
+            ([sys.executable, "-m", "allocfail", "decode", str(log) + "?", str(log)], b"no such file"),
+            ([sys.executable, "-m", "allocfail", "enrich", str(log) + "?"], b"no such file"),
+        ):
+            main, side = os.openpty()
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=side, check=False)
+            os.close(side)
+            said = os.read(main, 1 << 16)
+            os.close(main)
+            assert done.returncode in {1, 2}
+            assert expected in said.lower()
+            assert said.endswith(b"\r\n")
+            assert said.decode().removesuffix("\r\n").isprintable()
+
+
 def test_refused_events_are_kept_and_taken_back(tmp_path: Path) -> None:
     refusing = Flaky("elasticsearch", lambda at: 400 if at == 1 else 201)
     log, letters = tmp_path / "kern.log", tmp_path / "refused.ndjson"

@@ -7,7 +7,7 @@ import io
 import re
 import sys
 
-__all__ = ["printable", "say_if_waiting", "take_any_encoding"]
+__all__ = ["one_line", "printable", "say_if_waiting", "take_any_encoding"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -18,6 +18,11 @@ def printable(text: str) -> str:
     What comes from files or arguments must not be able to move a terminal's cursor or rewrite its title.
     """
     return _CONTROL.sub("\ufffd", text)
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` as one printable line; a file's name may hold line ends, too."""
+    return printable(text).replace("\n", "\ufffd").replace("\t", " ")
 
 
 def say_if_waiting(waiting: bool) -> None:  # noqa: FBT001 - the question is the argument

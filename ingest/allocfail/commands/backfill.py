@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from allocfail.commands.cluster import connection_options, format_option, named, open_engine
+from allocfail.terminal import one_line
 
 if TYPE_CHECKING:
     from allocfail.cluster.engine import Connection
@@ -69,7 +70,7 @@ def command(
     built = templates.build()
 
     def say(message: str) -> None:
-        click.echo(f"allocfail: {message}", err=True)
+        click.echo(f"allocfail: {one_line(message)}", err=True)
 
     with open_engine(where) as engine, Stop() as stop:
         backfill = Backfill(

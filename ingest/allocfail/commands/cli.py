@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 
 from allocfail.errors import AllocfailError
-from allocfail.terminal import take_any_encoding
+from allocfail.terminal import one_line, printable, take_any_encoding
 
 __all__ = ["COMMANDS", "cli", "main"]
 
@@ -114,9 +114,10 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, click.ClickException):
         return f"allocfail: {' '.join(error.format_message().split())}", error.exit_code
     if isinstance(error, AllocfailError):
-        return f"allocfail: {error}", error.exit_code
+        return f"allocfail: {printable(str(error))}", error.exit_code
     if isinstance(error, OSError):
-        return f"allocfail: {error.filename or ''}{': ' if error.filename else ''}{error.strerror}", 2
+        file = f"{error.filename}: " if error.filename else ""
+        return f"allocfail: {one_line(file)}{error.strerror}", 2
     name = getattr(error, "name", None)
     if name is None or name.partition(".")[0] in {"allocfail", *sys.stdlib_module_names}:
         raise error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from allocfail.errors import InputError
-from allocfail.terminal import say_if_waiting
+from allocfail.terminal import one_line, say_if_waiting
 from allocfail.urls import URL_VARIABLE
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def command(  # noqa: C901, PLR0912 - a branch for each option
             if len(files) < 2:
                 raise
             said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-            click.echo(f"allocfail: {said}", err=True)
+            click.echo(f"allocfail: {one_line(said)}", err=True)
             failed = True
         out.flush()
     if report is not None:

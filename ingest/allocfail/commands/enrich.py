@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from allocfail.commands.decode import common_options, make_options
-from allocfail.terminal import say_if_waiting
+from allocfail.terminal import one_line, say_if_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,7 @@ def command(file: str, fields: tuple[str, ...], protocol: str, output: str | Non
     from dataclasses import replace
 
     from allocfail.logs import filter as filter_
+    from allocfail.logs.inputs import open_file
 
     if protocol == "confirm" and output is None:
         raise click.UsageError("--protocol confirm needs --output: standard output is for the confirmations")
@@ -58,32 +59,34 @@ def command(file: str, fields: tuple[str, ...], protocol: str, output: str | Non
     def complain(why: str) -> None:
         nonlocal bad
         bad += 1
-        click.echo(f"allocfail: {why}", err=True)
+        click.echo(f"allocfail: {one_line(why)}", err=True)
 
     make = filter_.Modifier if protocol == "mmexternal" else filter_.Filter
     answers = make(replace(make_options(file=None, **told), fields=tuple(fields)), complain)
     say_if_waiting(file == "-" and os.isatty(0))
-    source = 0 if file == "-" else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    name, opened = open_file(file)
     target = 1 if output is None else os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
     def first(block: bytes) -> None:
-        said = _binary(block, file)
+        said = _binary(block, name, file)
         if said is not None:
-            click.echo(f"allocfail: {said}", err=True)
+            click.echo(f"allocfail: {one_line(said)}", err=True)
 
-    _pass_on(answers, source, target, confirm=protocol == "confirm", first=first)
+    _pass_on(answers, opened.fileno(), target, confirm=protocol == "confirm", first=first)
     if bad:
         sys.exit(1)
 
 
-def _binary(block: bytes, file: str) -> str | None:
-    """Say what the beginning of an input is that no line of JSON begins with; None for text."""
+def _binary(block: bytes, name: str, file: str) -> str | None:
+    """Say what the beginning of an input is that no line of JSON begins with; None for text.
+
+    ``name`` is what messages call the input, ``file`` how it was given.
+    """
     import shlex
 
     from allocfail.logs.inputs import packing
     from allocfail.logs.streams import HEAD
 
-    name = "standard input" if file == "-" else file if file.isprintable() else repr(file)
     packed = packing(block[:HEAD])
     if packed is not None:
         advice = packed.advice("FILE" if file == "-" else shlex.quote(file), "allocfail enrich")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from allocfail.commands.cluster import connection_options, format_option, named, open_engine
+from allocfail.terminal import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,7 @@ def command(  # noqa: C901, PLR0912 - a branch for each option
         raise InputError("standard input can be read once")
     missing = next((name for name in files if name != "-" and not Path(name).exists()), None)
     if missing is not None and not follow:
-        raise InputError(f"{missing}: no such file or directory")
+        raise InputError(one_line(f"{missing}: no such file or directory"))
     if retry_dead_letters and dead_letters is None:
         raise InputError("--retry-dead-letters needs --dead-letters FILE")
     target = data_stream or index_name or templates.build().events_index
@@ -132,7 +133,7 @@ def command(  # noqa: C901, PLR0912 - a branch for each option
 
 
 def _say(text: str) -> None:
-    click.echo(f"allocfail: {text}", err=True)
+    click.echo(f"allocfail: {one_line(text)}", err=True)
 
 
 class _Options:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from allocfail.commands.cluster import connection_options, format_option, named, open_engine
+from allocfail.terminal import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,7 +165,6 @@ def _counts(counts: Counts, shipper: Any) -> Iterator[tuple[str, int]]:
 
 
 def _print(event: Assembled, *, text: bool) -> None:
-    from allocfail.terminal import printable
 
     own = event.document["allocfail"]
     if text:
@@ -186,7 +186,7 @@ class _Progress:
 
     def say(self, text: str) -> None:
         self.end()
-        click.echo(f"allocfail: {text}", err=True)
+        click.echo(f"allocfail: {one_line(text)}", err=True)
 
     def progress(self, counts: Counts, moment: str) -> None:
         if self._terminal:
