@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -246,3 +247,14 @@ def test_a_cluster_that_is_not_ready_is_waited_for(product: str, tmp_path: Path)
     assert first.endswith(": GET /: OpenSearch Security not initialized. (503); trying again in 1 s")
     assert second.endswith(": GET /: a page instead of an answer (502); trying again in 2 s")
     assert names_in(flaky) == names_of(range(3))
+
+
+@pytest.mark.parametrize("command", ["install --index x", "status", "uninstall", "kb publish", "backfill x"])
+def test_json_of_another_shape_is_no_traceback(product: str, command: str) -> None:
+    with wire(product, raw(b'{"x": 1, "hits": 5}', JSON)) as url:
+        run = [sys.executable, "-m", "allocfail", *command.split(), "--url", url, "--timeout", "5"]
+        done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    # In front of it a command says how far it came.
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"allocfail: {url}")

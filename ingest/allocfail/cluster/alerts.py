@@ -16,6 +16,7 @@ from allocfail.cluster import kuery
 from allocfail.cluster.client import path
 from allocfail.cluster.dashboards import call
 from allocfail.cluster.errors import EngineError
+from allocfail.cluster.retry import taking
 from allocfail.cluster.saved_objects import read_source
 from allocfail.cluster.steps import Change, diff
 
@@ -244,8 +245,9 @@ def _monitor_of(engine: Engine, title: str) -> tuple[str, dict[str, Any]] | None
         if error.status not in {400, 403, 405}:
             raise
         return None
-    hits = (answer.get("hits") or {}).get("hits") or []
-    return (hits[0]["_id"], hits[0]["_source"].get("monitor", hits[0]["_source"])) if hits else None
+    with taking(engine, f"POST {_MONITORS}/_search"):
+        hits = (answer.get("hits") or {}).get("hits") or []
+        return (hits[0]["_id"], hits[0]["_source"].get("monitor", hits[0]["_source"])) if hits else None
 
 
 def _put_monitor(engine: Engine, wanted: dict[str, Any], *, dry_run: bool) -> Change:

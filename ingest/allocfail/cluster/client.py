@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, Self
 from urllib.parse import quote, urlsplit
 
 from allocfail.cluster.answers import CUT, NoAnswerError, RefusalError, check
@@ -50,6 +50,18 @@ class _Client(Protocol):
     def bulk(self, actions: Sequence[Mapping[str, Any]]) -> list[tuple[bool, dict[str, Any]]]: ...
 
     def close(self) -> None: ...
+
+
+class _Answer(dict[str, Any]):
+    """An answer's JSON object: what every answer to such a request has, and this one has not, is one line."""
+
+    def __init__(self, found: dict[str, Any], where: Connection, asked: str) -> None:
+        super().__init__(found)
+        self._where = where
+        self._asked = asked
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise AnswerError(self._where, self._asked, f"JSON without {name}")
 
 
 def path(*segments: str) -> str:
@@ -124,7 +136,7 @@ class Engine:
             raise AnswerError(self.where, asked, "no JSON")
         if isinstance(answer, dict) and answer.get("acknowledged") is False:
             raise EngineError(f"{asked}: not every node of the cluster confirmed it in time; run the command again")
-        return answer
+        return _Answer(answer, self.where, asked) if isinstance(answer, dict) else answer
 
     def bulk(self, actions: Sequence[Mapping[str, Any]]) -> list[BulkResult]:
         """Send one bulk request with the client's own helper, and return what became of each action, in order.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocfail.cluster import templates as templates_
 from allocfail.cluster.client import Engine, path
+from allocfail.cluster.retry import taking
 from allocfail.cluster.steps import Change, Request, Step, diff
 from allocfail.errors import AllocfailError
 from allocfail.painless.pipelines import CUSTOM, ENTRY, dialect
@@ -48,20 +49,23 @@ _SIGN = " [managed by allocfail, digest "
 def read_pipelines(engine: Engine) -> dict[str, dict[str, Any]]:
     """Return every pipeline of the cluster."""
     answer = engine.request("GET", "/_ingest/pipeline", missing_ok=True) or {}
-    return {name: _bare(body) for name, body in answer.items()}
+    with taking(engine, "GET /_ingest/pipeline"):
+        return {name: _bare(body) for name, body in answer.items()}
 
 
 def read_component(engine: Engine, name: str) -> dict[str, Any] | None:
     """Return a component template as it was put, None where there is none."""
     answer = engine.request("GET", path("_component_template", name), missing_ok=True)
-    found = (answer or {}).get("component_templates") or []
-    return _template(found[0]["component_template"]) if found else None
+    with taking(engine, "GET /_component_template"):
+        found = (answer or {}).get("component_templates") or []
+        return _template(found[0]["component_template"]) if found else None
 
 
 def read_index_templates(engine: Engine) -> dict[str, dict[str, Any]]:
     """Return every composable index template of the cluster, as it was put."""
     answer = engine.request("GET", "/_index_template", missing_ok=True) or {}
-    return {item["name"]: _template(item["index_template"]) for item in answer.get("index_templates", [])}
+    with taking(engine, "GET /_index_template"):
+        return {item["name"]: _template(item["index_template"]) for item in answer.get("index_templates", [])}
 
 
 def _bare(body: Mapping[str, Any]) -> dict[str, Any]:

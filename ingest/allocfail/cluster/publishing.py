@@ -8,6 +8,7 @@ from allocfail.cluster import templates as templates_
 from allocfail.cluster.client import Engine, path
 from allocfail.cluster.managed import ENTRY, inner_first, put_step, read_pipelines, with_digest
 from allocfail.cluster.record import read_record, record_step
+from allocfail.cluster.retry import taking
 from allocfail.cluster.saved_objects import ARTICLES
 from allocfail.cluster.steps import Change, Request, Step, carry_out, diff
 from allocfail.errors import AllocfailError
@@ -53,13 +54,14 @@ def article_steps(engine: Engine, made: templates_.Templates, articles: Sequence
     """Return the steps that bring the index of articles up to date, a document each section."""
     name = made.kb_index
     answer = engine.request("GET", path(name), missing_ok=True)
-    there = next(iter(answer.values()), None) if answer else None
+    with taking(engine, f"GET {path(name)}"):
+        there = next(iter(answer.values()))["mappings"] if answer else None
     have: dict[str, Any] = {}
     if there is None:
         change = Change("index", name, "created", diff=diff(name, None, made.kb_body))
         steps = [Step(change, (Request("PUT", path(name), made.kb_body),), already=_THERE)]
     else:
-        meta = there["mappings"].get("_meta", {})
+        meta = there.get("_meta", {})
         if meta.get("managed_by") != templates_.MANAGED_BY:
             raise AllocfailError(f"index {name} is there and not allocfail's: rename or remove it first")
         if meta == made.kb_body["mappings"]["_meta"]:
@@ -67,7 +69,7 @@ def article_steps(engine: Engine, made: templates_.Templates, articles: Sequence
             steps = [Step(Change("index", name, "unchanged"))]
         else:
             # Nobody's data but the articles, which come right after, is in it.
-            difference = diff(name, there["mappings"], made.kb_body["mappings"])
+            difference = diff(name, there, made.kb_body["mappings"])
             anew = (Request("DELETE", path(name)), Request("PUT", path(name), made.kb_body))
             steps = [Step(Change("index", name, "updated", diff=difference), anew, already=_THERE)]
     return [*steps, *_article_steps(name, _by_article(articles), _by_article(have.values()))]
