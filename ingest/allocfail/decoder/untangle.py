@@ -304,12 +304,19 @@ class Splitter:
 
     def split(self, piece: Piece) -> list[Line]:
         """Make records of a piece, which may hold several lines."""
+        text = piece.text
+        if piece.opened is None and piece.raw is None and len(text) <= GLUED_LENGTH and _UNUSUAL(text) is None:
+            # Most are a line by themselves.
+            framed = self._framed(piece, _unquoted(text), None)
+            record = _record(framed, text, piece.offset, None, doubtful=self.prefixes.doubtful)
+            if framed.content:
+                record = record._replace(part=framed.part, rest=_unquoted(text)[framed.content :])
+            return [_new(Line, (record, framed.start))]
         outer = piece.opened
         if outer is not None and (self._carried or piece.raw is not None):
             outer = unproven(outer)
-        raw = (piece.text if outer is None else outer.text).removesuffix("\r")
-        unusual = _UNUSUAL(raw) is not None
-        parts = _LINE_ENDS.split(raw) if unusual and _LINE_ENDS_LIKELY(raw) else [raw]
+        raw = (text if outer is None else outer.text).removesuffix("\r")
+        parts = _LINE_ENDS.split(raw) if _LINE_ENDS_LIKELY(raw) else [raw]
         while len(parts) > 1 and not parts[-1].strip(BLANKS):
             parts.pop()
         if len(parts) == 1 and len(raw) > GLUED_LENGTH:
@@ -317,10 +324,8 @@ class Splitter:
         first: Frame | None = None
         found: list[Line] = []
         for part in parts:
-            line = clean(part) if unusual else _unquoted(part)
-            framed = self.prefixes.read(line, frame(line))
-            if framed.provenance == "kernel" and not (first is None and self._is_whole(piece, line)):
-                framed = framed._replace(provenance=None)
+            line = clean(part)
+            framed = self._framed(piece, line, first)
             record = _record(framed, part, piece.offset, first, doubtful=self.prefixes.doubtful)
             if outer is not None:
                 prompt = first is None and framed.time is None and "login:" in line[: framed.start]
@@ -336,6 +341,12 @@ class Splitter:
             if first is None:
                 first = framed
         return found
+
+    def _framed(self, piece: Piece, line: str, first: Frame | None) -> Frame:
+        framed = self.prefixes.read(line, frame(line))
+        if framed.provenance == "kernel" and not (first is None and self._is_whole(piece, line)):
+            return framed._replace(provenance=None)
+        return framed
 
     def _is_whole(self, piece: Piece, line: str) -> bool:
         """Whether a line begins as it stands in the log: in no container, and nothing was taken off in front."""
