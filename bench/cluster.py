@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from ingest import engine_of
 
-from allocfail.cluster.engine import Engine, connect, connection, path
+from allocfail.cluster.client import Engine, connect, path
+from allocfail.cluster.connection import connection
 from allocfail.cluster.install import Wanted, install
 from allocfail.cluster.retry import Patience, bulk
 from allocfail.cluster.search import Pace, Reader

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allocfail.cluster.engine import Engine, connect, connection, path
+from allocfail.cluster.client import Engine, connect, path
+from allocfail.cluster.connection import connection
 from clusters import add, remove_all
 
 if TYPE_CHECKING:

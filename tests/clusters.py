@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
-from allocfail.cluster.engine import Engine, EngineError, path
+from allocfail.cluster.client import Engine, path
+from allocfail.cluster.errors import EngineError
 from allocfail.cluster.wanted import Wanted
 
 if TYPE_CHECKING:

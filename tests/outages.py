@@ -11,7 +11,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import swept
-from allocfail.cluster.engine import EngineError, connect, connection
+from allocfail.cluster.client import connect
+from allocfail.cluster.connection import connection
+from allocfail.cluster.errors import EngineError
 from allocfail.cluster.install import install
 from clusters import WANTED
 from test_follow import log_of

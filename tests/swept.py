@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from allocfail.cluster.engine import Engine, path
+from allocfail.cluster.client import Engine, path
 from allocfail.cluster.retry import Patience
 from allocfail.cluster.ship import Shipper
 from allocfail.cluster.sweep import Sweep

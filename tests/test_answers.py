@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allocfail.cluster.engine import AnswerError, EngineError, UnreachableError, connect, connection
+from allocfail.cluster.client import connect
+from allocfail.cluster.connection import connection
+from allocfail.cluster.errors import AnswerError, EngineError, UnreachableError
 from allocfail.cluster.identity import Numbers
 from allocfail.cluster.items import item
 from allocfail.cluster.retry import Patience, answer, is_passing

@@ -13,7 +13,7 @@ import pytest
 import swept
 from allocfail.cluster import install as installing
 from allocfail.cluster.backfill import Backfill
-from allocfail.cluster.engine import Engine, path
+from allocfail.cluster.client import Engine, path
 from allocfail.errors import AllocfailError
 from allocfail.painless import pipelines
 from clusters import ARTICLE, WANTED

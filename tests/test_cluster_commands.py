@@ -17,7 +17,7 @@ from products import Dashboards, Fronted, Product
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allocfail.cluster.engine import Engine
+    from allocfail.cluster.client import Engine
     from clusters import Answer
 
 pytest_plugins = ["cluster_fixtures"]

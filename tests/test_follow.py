@@ -22,8 +22,9 @@ import pytest
 import swept
 from allocfail.cluster import following
 from allocfail.cluster.checkpoint import Checkpoint
+from allocfail.cluster.client import Engine, connect, path
+from allocfail.cluster.connection import connection
 from allocfail.cluster.deadletters import DeadLetters
-from allocfail.cluster.engine import Engine, connect, connection, path
 from allocfail.cluster.following import Following, Source
 from allocfail.cluster.install import install
 from allocfail.cluster.retry import Patience

@@ -16,7 +16,7 @@ from clusters import actions
 from test_search import QUESTIONS
 
 if TYPE_CHECKING:
-    from allocfail.cluster.engine import Engine
+    from allocfail.cluster.client import Engine
 
 pytest_plugins = ["cluster_fixtures"]
 

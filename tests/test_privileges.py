@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allocfail.cluster.engine import Engine, EngineError, connect, connection
+from allocfail.cluster.client import Engine, connect
+from allocfail.cluster.connection import connection
+from allocfail.cluster.errors import EngineError
 from allocfail.cluster.identity import Identity
 from allocfail.cluster.install import Wiring, install
 from allocfail.cluster.managed import ENTRY

@@ -16,7 +16,7 @@ from pages import PAGES, ROOT, Command, commands, shell
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allocfail.cluster.engine import Engine
+    from allocfail.cluster.client import Engine
 
 pytest_plugins = ["cluster_fixtures"]
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allocfail.cluster.engine import Engine, EngineError, connect, connection, path
+from allocfail.cluster.client import Engine, connect, path
+from allocfail.cluster.connection import connection
+from allocfail.cluster.errors import EngineError
 from allocfail.cluster.identity import Identity, Numbers, Relation, event_id, relation
 from allocfail.cluster.install import install
 from allocfail.cluster.items import identify

@@ -17,7 +17,8 @@ import yaml
 
 import shipping
 from allocfail.build import shippers
-from allocfail.cluster.engine import connect, connection
+from allocfail.cluster.client import connect
+from allocfail.cluster.connection import connection
 from allocfail.content import content_path
 from allocfail.logs.events import decode_bytes
 from clusters import remove_all
@@ -26,7 +27,7 @@ from corpora import rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allocfail.cluster.engine import Engine
+    from allocfail.cluster.client import Engine
     from engines.harness import Engine as Server
 
 ROOT = Path(__file__).parents[1]

@@ -16,8 +16,9 @@ import pytest
 
 import swept
 from allocfail.cluster import search
+from allocfail.cluster.client import Engine, connect, path
+from allocfail.cluster.connection import connection
 from allocfail.cluster.course import since
-from allocfail.cluster.engine import Engine, connect, connection, path
 from allocfail.cluster.install import install
 from allocfail.errors import InputError
 from clusters import WANTED

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allocfail.cluster.engine import UnreachableError, connect, connection, unreachable
+from allocfail.cluster.client import connect
+from allocfail.cluster.connection import connection
+from allocfail.cluster.errors import UnreachableError, unreachable
 from allocfail.errors import InputError
 
 if TYPE_CHECKING:

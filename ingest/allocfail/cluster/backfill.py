@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from allocfail import facts
-from allocfail.cluster.engine import EngineError, path
+from allocfail.cluster.client import path
+from allocfail.cluster.errors import EngineError
 from allocfail.cluster.retry import Patience, answer
 from allocfail.cluster.search import Fields, beginnings, fields_of, indices_of
 from allocfail.errors import AllocfailError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from allocfail.cluster.engine import Engine
+    from allocfail.cluster.client import Engine
 
 __all__ = ["Backfill", "Filled"]
 

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from allocfail.cluster.engine import EngineError
+from allocfail.cluster.errors import EngineError
 from allocfail.cluster.retry import is_passing
 from allocfail.errors import InputError
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from allocfail.cluster.engine import BulkResult
+    from allocfail.cluster.client import BulkResult
 
 __all__ = ["DeadLetters"]
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from allocfail.cluster.engine import AnswerError, EngineError, UnreachableError
+from allocfail.cluster.errors import AnswerError, EngineError, UnreachableError
 from allocfail.cluster.statuses import passes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from allocfail.cluster.engine import Engine
+    from allocfail.cluster.client import Engine
 
 __all__ = ["Patience", "answer", "is_busy", "is_passing", "passes", "taking"]
 

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from allocfail import facts
-from allocfail.cluster.engine import EngineError, path
+from allocfail.cluster.client import path
+from allocfail.cluster.errors import EngineError
 from allocfail.cluster.retry import answer, taking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from allocfail.cluster.engine import Engine
+    from allocfail.cluster.client import Engine
     from allocfail.cluster.retry import Patience
 
 __all__ = ["Fields", "Hit", "Pace", "Reader", "beginnings", "between", "fields_of", "indices_of"]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from allocfail.cluster.engine import BulkResult, EngineError, path
+from allocfail.cluster.client import BulkResult, path
+from allocfail.cluster.errors import EngineError
 from allocfail.cluster.identity import Identity, Relation, event_id, relation, words_of
 from allocfail.cluster.retry import Patience, answer, is_passing, passes, taking
 from allocfail.errors import AllocfailError
@@ -19,7 +20,7 @@ from allocfail.errors import AllocfailError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from allocfail.cluster.engine import Engine
+    from allocfail.cluster.client import Engine
 
 __all__ = ["Item", "NotSentError", "Shipped", "Shipper"]
 

@@ -27,7 +27,7 @@ from allocfail.errors import AllocfailError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from allocfail.cluster.engine import Engine
+    from allocfail.cluster.client import Engine
     from allocfail.cluster.search import Hit
     from allocfail.cluster.ship import Shipper
 

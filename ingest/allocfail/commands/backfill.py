@@ -12,7 +12,7 @@ from allocfail.commands.cluster import connection_options, format_option, named,
 from allocfail.terminal import one_line
 
 if TYPE_CHECKING:
-    from allocfail.cluster.engine import Connection
+    from allocfail.cluster.connection import Connection
 
 __all__ = ["command"]
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from allocfail.cluster.engine import BulkResult, Connection, Engine
+    from allocfail.cluster.client import BulkResult, Engine
+    from allocfail.cluster.connection import Connection
     from allocfail.cluster.ship import Item, Shipper
     from allocfail.commands.stopping import Stop
     from allocfail.decoder.options import Options

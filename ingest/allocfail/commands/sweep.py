@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from allocfail.cluster.assembled import Assembled
-    from allocfail.cluster.engine import Connection
+    from allocfail.cluster.connection import Connection
     from allocfail.cluster.sweep import Counts
 
 __all__ = ["command"]
