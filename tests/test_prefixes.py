@@ -27,6 +27,8 @@ BEFORE_KNOWN: dict[str, Prefix] = {
     "French": lambda n: f"févr. 03 10:{n // 60:02d}:{n % 60:02d} h1 kernel: ",
     "Chinese": lambda n: f"12月 18 10:{n // 60:02d}:{n % 60:02d} h1 kernel: [ 12.{n:06d}] ",
     "no such month": lambda n: f"xyz 18 10:{n // 60:02d}:{n % 60:02d} h1 kernel: ",
+    "host left out": lambda n: f"Jan  4 10:{n // 60:02d}:{n % 60:02d} ... kernel: [ 12.{n:06d}] ",
+    "host starred": lambda n: f"Jan  4 10:{n // 60:02d}:{n % 60:02d} *** kernel: [ 12.{n:06d}] ",
     "host taken out": lambda n: f"Jan  4 10:{n // 60:02d}:{n % 60:02d} <host> kernel: [ 12.{n:06d}] ",
     "host in brackets": lambda n: f"Jan  4 10:{n // 60:02d}:{n % 60:02d} [redacted] kernel: [ 12.{n:06d}] ",
     "seconds": lambda n: f"[{n}s] [ 12.{n:06d}] ",

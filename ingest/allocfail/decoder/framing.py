@@ -154,7 +154,7 @@ _re_local_ctime = re.compile(
     rf"\[(?P<time>[^\x00-\x20\[\]<>]{{1,9}}{_B}{_LOCAL}(?:{_B}[A-Z]{{1,5}})?{_B}[0-9]{{4}})\](?!:)"
 ).match
 _re_placeholder = re.compile(
-    rf"{_B}(?:<[A-Za-z][^\x00-\x20<>]{{0,63}}>|\[[A-Za-z][^\x00-\x20\[\]]{{0,63}}\]){_END}"
+    rf"{_B}(?:<[A-Za-z][^\x00-\x20<>]{{0,63}}>|\[[A-Za-z][^\x00-\x20\[\]]{{0,63}}\]|\.{{2,64}}|\*{{1,64}}){_END}"
 ).match
 _re_fragment = re.compile(r"([0-9]{1,6})/([0-9]{1,6})$").match
 _re_weekday = re.compile(rf"{_DAY},?{_B}(?:{_ISO}(?:{_B}(?:[A-Z]{{1,5}}|[+-][0-9]{{2,4}}))?|{_BSD}){_END}").match
@@ -587,7 +587,7 @@ class _Prefix:
         at = self.end
         named: str | None = None
         code: int | None = None
-        if (m := _re_host(line, at)) and m[1][0] not in "[<{" and m[1][-1] != ":" and _level_name(m[1]) is None:
+        if (m := _re_host(line, at)) and m[1][0] not in "[<{.*" and m[1][-1] != ":" and _level_name(m[1]) is None:
             named = m[1]
             at = m.end()
         elif (m := _re_placeholder(line, at)) is not None:
