@@ -14,6 +14,7 @@ from allocfail import facts
 from allocfail.build import __main__ as generated
 from allocfail.content import content_path
 from allocfail.decoder.options import Options
+from allocfail.decoder.steps import STEPS, open_sources
 from allocfail.errors import InputError
 from allocfail.painless import pipelines
 from allocfail.release import version_number, version_text
@@ -80,6 +81,12 @@ def test_failures_are_told_in_elastics_words(product: str) -> None:
         # What is there stays.
         assert all(one["override"] is False for one in told.values() if "value" in one and "override" in one)
         assert [one["field"] for one in told.values() if "override" not in one] == ["_allocfail_work", "tags"]
+
+
+def test_scripts_are_the_steps_that_python_takes() -> None:
+    definition = yaml.safe_load(content_path("pipelines/allocfail-event.yml").read_text(encoding="utf-8"))
+    named = [body["step"] for processor in definition["processors"] for body in processor.values() if "step" in body]
+    assert named == [f"{step.__module__}.{step.__name__}" for step in (open_sources, *STEPS)]
 
 
 @pytest.mark.parametrize("product", ENGINES)
