@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from allocfail.report.groups import Group
 
-__all__ = ["Line", "answer", "facts_of", "headline", "judgement", "link"]
+__all__ = ["Line", "answer", "facts_of", "headline", "judgement", "link", "steps"]
 
 
 #: Longer numbers are printed as they stand.
@@ -112,7 +112,7 @@ def judgement(verdict: dict[str, Any], kind: str, group: Group | None = None) ->
 
 def advice(verdict: dict[str, Any], kind: str) -> Iterator[Line]:
     """Yield what to do, the first of it in full, and what not to do."""
-    actions = verdict.get("actions", ())
+    actions = steps(verdict, kind)
     if actions:
         first = actions[0]
         yield Line("do", _said(first["action"]))
@@ -128,6 +128,28 @@ def advice(verdict: dict[str, Any], kind: str) -> Iterator[Line]:
             yield Line("", _said(action["command"]), "command")
     for text in avoid(verdict, kind):
         yield Line("do not", _said(text))
+
+
+def steps(verdict: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """Return what to do: the verdict's remedies, else how to find out more."""
+    remedies = list(verdict.get("actions", ()))
+    if remedies or "cause" not in verdict:
+        return remedies
+    return [next(rule for rule in _look() if _fits(rule, verdict, kind))]
+
+
+def _fits(rule: dict[str, Any], verdict: dict[str, Any], kind: str) -> bool:
+    return (
+        kind in rule.get("kinds", (kind,))
+        and verdict["cause"] in rule.get("causes", (verdict["cause"],))
+        and ("unknown" not in rule or rule["unknown"] in verdict.get("unknown", ()))
+    )
+
+
+@cache
+def _look() -> list[dict[str, Any]]:
+    rules: list[dict[str, Any]] = facts.load()["verdict"]["look"]
+    return rules
 
 
 @cache
@@ -242,6 +264,12 @@ def _vmalloc(vmalloc: dict[str, Any]) -> str:
     return said + (f": {vmalloc['reason']}" if "reason" in vmalloc else "")
 
 
+@cache
+def _states() -> dict[str, str]:
+    words: dict[str, str] = facts.load()["page"]["states"]
+    return words
+
+
 def _memory(own: dict[str, Any]) -> Iterator[Line]:
     memory = own.get("memory", {})
     states = {(z.get("node"), z["name"]): z for z in at(own, "verdict.zones") or ()}
@@ -256,7 +284,7 @@ def _memory(own: dict[str, Any]) -> Iterator[Line]:
         if order is not None:
             said += f"; largest {'usable' if 'largest_usable_order' in judged else 'free'} block order {order}"
         if "state" in judged:
-            said += f"; {judged['state'].replace('-', ' ')}"
+            said += f"; {_states().get(judged['state'], judged['state'])}"
         yield Line(_said(where), _said(said))
     if "swap_total_kb" in memory:
         yield Line("swap", _said(f"{memory.get('swap_free_kb', '?')} of {memory['swap_total_kb']} kB free"))

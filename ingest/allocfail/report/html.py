@@ -17,6 +17,7 @@ from allocfail.articles.render import render as render_markdown
 from allocfail.articles.shell import Page, escape
 from allocfail.decoder.fields import at
 from allocfail.report import charts
+from allocfail.report.event import steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -229,6 +230,8 @@ def _said(entry: object) -> str:
 
 def _do_this(document: Document) -> str:
     actions = [entry for entry in _list(document, "allocfail.verdict.actions") if isinstance(entry, dict)]
+    if not actions and not _list(document, "allocfail.verdict.remedies"):
+        actions = _found_out(document)
     items = []
     for action in actions:
         said = [escape(_text(action, "action") or _text(action, "id") or "")]
@@ -242,6 +245,13 @@ def _do_this(document: Document) -> str:
         remedies = [entry for entry in _list(document, "allocfail.verdict.remedies") if isinstance(entry, str)]
         items = [f"<li>{escape(entry)}</li>" for entry in remedies]
     return f"<h3>Do this</h3><ol>{''.join(items)}</ol>" if items else ""
+
+
+def _found_out(document: Document) -> list[dict[str, Any]]:
+    cause = _text(document, "allocfail.verdict.cause")
+    unknown = [entry for entry in _list(document, "allocfail.verdict.unknown") if isinstance(entry, str)]
+    verdict = {"cause": cause, "unknown": unknown} if cause is not None else {}
+    return steps(verdict, _text(document, "allocfail.kind") or "")
 
 
 def _facts(document: Document, count: int) -> str:
