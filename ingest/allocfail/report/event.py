@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from allocfail.report.groups import Group
 
-__all__ = ["Line", "answer", "facts_of", "headline", "judgement", "link", "steps"]
+__all__ = ["Line", "answer", "facts_of", "headline", "judgement", "link", "misled", "steps", "vmalloc_request"]
 
 
 #: Longer numbers are printed as they stand.
@@ -160,14 +160,19 @@ def _avoid() -> list[dict[str, Any]]:
 
 def avoid(verdict: dict[str, Any], kind: str) -> Iterator[str]:
     """Yield what would not help, with the reason."""
+    yield from misled(verdict.get("cause"), kind)
     setting = verdict.get("zone_reclaim_mode")
-    for rule in _avoid():
-        if verdict.get("cause") in rule.get("causes", ()) or kind in rule.get("kinds", ()):
-            yield rule["text"]
     if setting in ("cannot-act", "may-hurt"):
         effect = "it cannot act here" if setting == "cannot-act" else "it may hurt"
         reason = verdict.get("zone_reclaim_reason")
         yield f"set vm.zone_reclaim_mode: {effect}" + (f"; {reason}" if reason else "")
+
+
+def misled(cause: str | None, kind: str) -> Iterator[str]:
+    """Yield what would not help beside vm.zone_reclaim_mode."""
+    for rule in _avoid():
+        if cause in rule.get("causes", ()) or kind in rule.get("kinds", ()):
+            yield rule["text"]
 
 
 def facts_of(document: dict[str, Any]) -> Iterator[Line]:  # noqa: C901 - a branch for each line shown
@@ -217,7 +222,7 @@ def _request(own: dict[str, Any]) -> Iterator[Line]:  # noqa: C901 - a branch fo
     vmalloc = own.get("vmalloc")
     pages = own.get("pages")
     if vmalloc is not None:
-        yield Line("asked for", _said(_vmalloc(vmalloc)))
+        yield Line("asked for", _said(vmalloc_request(vmalloc)))
     elif "order" in own:
         size = f"order {own['order']}"
         if pages is not None:
@@ -252,7 +257,7 @@ def _grouped(number: object) -> str:
     return f"{int(digits):,}" if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else digits
 
 
-def _vmalloc(vmalloc: dict[str, Any]) -> str:
+def vmalloc_request(vmalloc: dict[str, Any]) -> str:
     """Return what a vmalloc failure asked for: where the line prints what had been obtained, that is said."""
     size = vmalloc.get("bytes", vmalloc.get("bytes_text"))
     obtained = vmalloc.get("allocated_bytes", vmalloc.get("allocated_bytes_text"))

@@ -17,7 +17,7 @@ from allocfail.articles.render import render as render_markdown
 from allocfail.articles.shell import Page, escape
 from allocfail.decoder.fields import at
 from allocfail.report import charts
-from allocfail.report.event import steps
+from allocfail.report.event import misled, steps, vmalloc_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -202,19 +202,24 @@ def _answer(document: Document) -> str:
     if any(gave_up):
         parts.append(f"<p>Why it was let fail: {escape('; '.join(filter(None, gave_up)))}.</p>")
     parts.append(_do_this(document))
-    value = _text(document, "allocfail.verdict.zone_reclaim_mode")
-    if value in _words()["zone_reclaim"]:
-        why = _text(document, "allocfail.verdict.zone_reclaim_reason")
-        because = f" {escape(why[:1].upper() + why[1:])}." if why else ""
-        parts.append(
-            f"<h3>Do not do that</h3><p><strong>{escape(_words()['zone_reclaim'][value])}</strong>{because}</p>"
-        )
+    parts.append(_do_not(document))
     missing = [_said(entry) for entry in _list(document, "allocfail.verdict.unknown")]
     if any(missing):
         parts.append(f"<p class='hint'>A firmer answer needs: {escape(', '.join(filter(None, missing)))}.</p>")
     if _text(document, "allocfail.provenance") == "forged":
         parts.insert(0, "<p><strong>Forged: user space wrote this record, not the kernel.</strong></p>")
     return f'<div class="answer {known}">{"".join(parts)}</div>'
+
+
+def _do_not(document: Document) -> str:
+    texts = misled(_text(document, "allocfail.verdict.cause"), _text(document, "allocfail.kind") or "")
+    parts = [f"<p>Do not {escape(text)}.</p>" for text in texts]
+    value = _text(document, "allocfail.verdict.zone_reclaim_mode")
+    if value in _words()["zone_reclaim"]:
+        why = _text(document, "allocfail.verdict.zone_reclaim_reason")
+        because = f" {escape(why[:1].upper() + why[1:])}." if why else ""
+        parts.append(f"<p><strong>{escape(_words()['zone_reclaim'][value])}</strong>{because}</p>")
+    return f"<h3>Do not do that</h3>{''.join(parts)}" if parts else ""
 
 
 def _said(entry: object) -> str:
@@ -238,7 +243,7 @@ def _do_this(document: Document) -> str:
         if (command := _text(action, "command")) is not None:
             said.append(f"<pre><code>{escape(command)}</code></pre>")
         for name, label in (("cost", "Cost"), ("check", "Check")):
-            if (value := _text(action, name)) is not None:
+            if (value := _text(action, name)) is not None and value != "none":
                 said.append(f"<div class='in'>{label}: {escape(value)}</div>")
         items.append(f"<li>{''.join(said)}</li>")
     if not items:
@@ -262,11 +267,18 @@ def _facts(document: Document, count: int) -> str:
     return f"<h3>What the log says</h3><dl class='facts'>{entries}</dl>"
 
 
+def _when(document: Document) -> str:
+    time, uptime = _text(document, "@timestamp"), _text(document, "allocfail.uptime")
+    if time is None and uptime is not None:
+        return f"{uptime} s after boot"
+    return time or "no time in the log"
+
+
 def _rows(document: Document) -> Iterable[tuple[str, str | None]]:
     def joined(*pairs: tuple[str, str | None]) -> str:
         return ", ".join(f"{name} {value}".strip() for name, value in pairs if value)
 
-    yield "when and where", joined(("", _text(document, "@timestamp") or "no time in the log"), ("on", _host(document)))
+    yield "when and where", joined(("", _when(document)), ("on", _host(document)))
     yield (
         "task",
         joined(
@@ -309,12 +321,14 @@ def _rows(document: Document) -> Iterable[tuple[str, str | None]]:
 
 
 def _asked(document: Document) -> str | None:
+    vmalloc = at(document, "allocfail.vmalloc")
+    if isinstance(vmalloc, dict):
+        return vmalloc_request(vmalloc)
     order, page_kb = _whole(document, "allocfail.order"), _whole(document, "allocfail.memory.page_kb") or 4
     if order is not None and 0 <= order < 64:
         pages = 1 << order
         return f"order {order}: {pages} page{'s side by side' if pages > 1 else ''}, {charts.size(pages * page_kb)}"
-    size, reason = _text(document, "allocfail.vmalloc.bytes"), _text(document, "allocfail.vmalloc.reason")
-    return ", ".join(filter(None, (f"{size} bytes" if size else None, reason))) or None
+    return None
 
 
 def _swap(document: Document) -> str | None:
@@ -343,7 +357,10 @@ def _zones(document: Document) -> str:
         name = (f"Node {node} " if node is not None else "") + (_text(zone, "name") or "zone")
         state = _text(verdict, "state")
         said = _words()["states"].get(state, state.replace("-", " ")) if state is not None else ""
-        drawn = charts.zone(zone, verdict) + charts.free_lists(zone, order, page_kb) + _reserve(zone, verdict, page_kb)
+        usable = _whole(verdict, "largest_usable_order")
+        usable = usable if usable is not None and 0 <= usable < 64 else None
+        lists = charts.free_lists(zone, order, page_kb, usable)
+        drawn = charts.zone(zone, verdict) + lists + _reserve(zone, verdict, page_kb)
         boxes.append(f"<section><h4>{escape(name)}</h4><p class='state'>{escape(said)}</p>{drawn}</section>")
     return f"<h3>Memory when the dump was printed</h3><div class='zones'>{''.join(boxes)}</div>"
 
