@@ -411,3 +411,14 @@ def test_what_a_vmalloc_failure_had_obtained_is_not_what_it_asked_for() -> None:
     text = html.standalone(documents, None).decode()
     assert "of which 0 bytes had been obtained, in pages of order 9" in text
     assert "<dd>29.5 s after boot</dd>" in text
+
+
+def test_groups_with_one_title_are_told_apart_by_task() -> None:
+    other = json.loads(json.dumps(DOCUMENT))
+    other["@timestamp"] = "2026-03-01T12:00:00.000Z"
+    other["process"] = {"name": "second<b>"}
+    other["allocfail"]["fingerprint"]["id"] = "af1:0000000000000002"
+    shown = html.events([DOCUMENT, other])
+    assert "2026-03-01T12:00:00.000Z; task second&lt;b&gt;</span>" in shown
+    assert ">2. page allocation failure: order 2 in alloc_rx" in shown
+    assert "; task" not in html.events([DOCUMENT])

@@ -204,3 +204,20 @@ def test_the_state_of_a_zone_is_said_in_words() -> None:
     (document,) = documents((CORPUS / "024_imx8mn_ffs_ufb_order4_54.log").read_bytes())
     zone = next(said.text for said in event.facts_of(document) if said.label == "Node 0 DMA32")
     assert zone.endswith("could serve the request when the dump was printed")
+
+
+def test_a_kill_by_hand_asked_for_no_memory() -> None:
+    log = (
+        "sysrq: Manual OOM execution",
+        "kworker/1:2 invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=-1, oom_score_adj=0",
+        "Out of memory: Killed process 4711 (bash) total-vm:8000kB, anon-rss:500kB, file-rss:3000kB",
+    )
+    (document,) = documents("".join(f"[  5.000000] {part}\n" for part in log).encode())
+    text = reported(document)
+    assert "order -1" not in text
+    assert "  do             find out who pressed SysRq F" in text
+
+
+def test_a_headline_without_an_order_has_no_colon() -> None:
+    (document,) = documents((CORPUS / "041_ppc_vmalloc_codepatching_515.log").read_bytes())[:1]
+    assert event.headline(document) == "vmalloc allocation failure in test_code_patching, GFP_KERNEL"

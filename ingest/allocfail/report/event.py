@@ -64,9 +64,9 @@ def headline(document: dict[str, Any]) -> str:
     where = _named(own.get("site")) or task
     owner = f" ({own['subsystem']})" if "subsystem" in own and "site" in own else ""
     order = f"order {own['order']}" if "order" in own and "vmalloc" not in own else ""
-    request = " ".join(part for part in (order, f"in {where}{owner}" if where else "") if part)
+    place = f" in {where}{owner}" if where else ""
     name = at(own, "gfp.name")
-    return _said(what + (f": {request}" if request else "") + (f", {name}" if name else ""))
+    return _said(what + (f": {order}" if order else "") + place + (f", {name}" if name else ""))
 
 
 def link(article: dict[str, Any], *, served: bool) -> str:
@@ -223,7 +223,7 @@ def _request(own: dict[str, Any]) -> Iterator[Line]:  # noqa: C901 - a branch fo
     pages = own.get("pages")
     if vmalloc is not None:
         yield Line("asked for", _said(vmalloc_request(vmalloc)))
-    elif "order" in own:
+    elif own.get("order", -1) >= 0:  # -1: a kill by hand
         size = f"order {own['order']}"
         if pages is not None:
             size += ": 1 page" if pages == 1 else f": {pages} adjacent pages"

@@ -7,6 +7,7 @@ escaped, and links go to articles of ours only.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -105,13 +106,17 @@ def _overview(groups: Sequence[Sequence[Document]]) -> str:
     """Return the list of groups, and when their events happened where the log says so."""
     count = sum(len(group) for group in groups)
     listed = groups[:MOST_LISTED]
+    titles = Counter(title(group[0]) for group in listed)
     items = []
     for number, group in enumerate(listed, 1):
         called = escape(title(group[0]))
         name = f'<a href="#event-{number}">{called}</a>' if number <= MOST_GROUPS else called
         hosts = sorted({host for document in group if (host := _host(document)) is not None})
         on = f" on {escape(', '.join(hosts[:4]))}{' and others' if len(hosts) > 4 else ''}" if hosts else ""
-        items.append(f"<li>{name}<br><span class='in'>{_times(len(group))}{on}{_span(group)}</span></li>")
+        # Groups that differ only in their traces have one title.
+        task = _text(group[0], "process.name") if titles[title(group[0])] > 1 else None
+        by = f"; {'first ' if len(group) > 1 else ''}task {escape(task)}" if task else ""
+        items.append(f"<li>{name}<br><span class='in'>{_times(len(group))}{on}{_span(group)}{by}</span></li>")
     more = f"<p>{len(groups) - len(listed)} more groups.</p>" if len(groups) > len(listed) else ""
     return (
         f"<h2>{count} events in {len(groups)} group{'s' if len(groups) > 1 else ''}</h2>{_timeline(listed)}"
@@ -149,20 +154,19 @@ def _timeline(groups: Sequence[Sequence[Document]]) -> str:
     """Return when the events of several groups happened; by seconds since boot where no line has a time."""
     for path, unit in (("@timestamp", ""), ("allocfail.uptime", " s after boot")):
         placed = [
-            (moment, group[0], document)
-            for group in groups[:MOST_GROUPS]
+            (moment, number, document)
+            for number, group in enumerate(groups[:MOST_GROUPS], 1)
             for document in group
             if (moment := _moment(document, path)) is not None
         ]
         if len({moment for moment, _, _ in placed}) < 2:
             continue
         first, last = min(placed, key=lambda entry: entry[0])[2], max(placed, key=lambda entry: entry[0])[2]
-        heads = {id(head): head for _, head, _ in placed}
-        rows = {key: row for row, key in enumerate(heads)}
+        rows = {number: row for row, number in enumerate(dict.fromkeys(number for _, number, _ in placed))}
         chart = charts.timeline(
             [moment for moment, _, _ in placed],
-            [rows[id(head)] for _, head, _ in placed],
-            [title(head) for head in heads.values()],
+            [rows[number] for _, number, _ in placed],
+            [f"{number}. {title(groups[number - 1][0])}" for number in rows],
             (f"{_text(first, path)}{unit}", f"{_text(last, path)}{unit}"),
         )
         return f'<figure class="fig">{chart}</figure>'
