@@ -383,3 +383,42 @@ def test_what_the_server_makes_of_a_document_is_what_it_says() -> None:
         pages.Request("POST", {"log": json.dumps({"hits": {"hits": [{"_source": DOCUMENT}]}}, indent=1)}, b"")
     )
     assert "Normal has 4,500 usable pages" in answer.page.decode()
+
+
+def test_blocks_kept_for_others_are_drawn_as_such() -> None:
+    assert charts.free_lists(ZONE, 2, 4, 3).count('class="fig-free"') == 2
+    assert "Largest usable block: 32 kB; asked for 16 kB" in charts.free_lists(ZONE, 2, 4, 3)
+
+
+def test_a_page_says_what_does_not_help_and_how_to_find_out_more() -> None:
+    log = "SLUB: Unable to allocate memory on node -1 (gfp=0x20)\n  cache: a, object size: 8, buffer size: 8"
+    documents = [e.document for e in decode_bytes(f"{log}\n".encode(), Options())]
+    text = html.standalone(documents, None).decode()
+    assert "Do not lower slub_max_order" in text
+    assert "dmesg | grep -B 80" in text
+
+
+def test_names_in_the_timeline_are_cut_between_words() -> None:
+    name = "page allocation failure: order 5 in proc_sys_call_handler (proc), GFP_KERNEL|__GFP_COMP"
+    drawn = charts.timeline([0.0, 9.0], [0, 1], [name, "short"], ("a", "b"))
+    assert ">page allocation failure: order 5 in proc_sys_call_handler … (1)<" in drawn
+    assert ">short (1)<" in drawn
+
+
+def test_what_a_vmalloc_failure_had_obtained_is_not_what_it_asked_for() -> None:
+    log = "a: vmalloc error: size 0, page order 9, failed to allocate pages, mode:0xcc2(GFP_KERNEL|__GFP_HIGHMEM)"
+    documents = [e.document for e in decode_bytes(f"[  29.500000] {log}\n".encode(), Options(kernel="6.3.9"))]
+    text = html.standalone(documents, None).decode()
+    assert "of which 0 bytes had been obtained, in pages of order 9" in text
+    assert "<dd>29.5 s after boot</dd>" in text
+
+
+def test_groups_with_one_title_are_told_apart_by_task() -> None:
+    other = json.loads(json.dumps(DOCUMENT))
+    other["@timestamp"] = "2026-03-01T12:00:00.000Z"
+    other["process"] = {"name": "second<b>"}
+    other["allocfail"]["fingerprint"]["id"] = "af1:0000000000000002"
+    shown = html.events([DOCUMENT, other])
+    assert "2026-03-01T12:00:00.000Z; task second&lt;b&gt;</span>" in shown
+    assert ">2. page allocation failure: order 2 in alloc_rx" in shown
+    assert "; task" not in html.events([DOCUMENT])

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,9 @@ from allocfail.articles import articles as kb
 from allocfail.content import content_path
 from allocfail.decoder import knowledge
 from allocfail.errors import AllocfailError, InputError, NotFoundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BASE = "https://kb.example/x/"
 KINDS = (
@@ -288,6 +291,46 @@ def test_lookup_answers_for_a_log_and_for_the_documents_it_gave() -> None:
         assert same["allocfail"]["kb"] == excerpt["allocfail"]["kb"]
     text = run("kb", "lookup", "--format", "text", stdin=LOG).stdout.decode()
     assert "GFP_ATOMIC" in text
+
+
+def test_lookup_takes_files_and_a_pasted_header(tmp_path: Path) -> None:
+    log, saved = tmp_path / "kern log", tmp_path / "event.json"
+    log.write_bytes(LOG)
+    of_stdin = run("kb", "lookup", "-", stdin=LOG)
+    saved.write_bytes(of_stdin.stdout)
+    assert run("kb", "lookup", str(log)).stdout == run("kb", "lookup", str(saved)).stdout == of_stdin.stdout
+    pasted = run("kb", "lookup", "swapper: page allocation failure. order:1, mode:0x20", str(log))
+    assert [json.loads(line)["allocfail"]["kind"] for line in pasted.stdout.splitlines()] == [
+        "page_allocation_failure",
+        "page_allocation_failure",
+    ]
+    missing = run("kb", "lookup", str(tmp_path / "none"))
+    assert (missing.returncode, missing.stderr.count(b"\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("words", [("list",), ("search", "GFP_ATOMIC")])
+def test_entries_name_the_command_where_no_pages_are_served(words: tuple[str, ...]) -> None:
+    local = run("kb", *words, "--format", "text").stdout.decode()
+    assert kb.DEFAULT_URL not in local
+    assert "\n  allocfail kb show atomic-allocation-failure" in local
+    assert (
+        f"\n  {BASE}atomic-allocation-failure.html"
+        in run("kb", *words, "--format", "text", "--kb-url", BASE).stdout.decode()
+    )
+
+
+def test_links_of_an_article_are_commands_where_no_pages_are_served() -> None:
+    local = run("kb", "show", "atomic-allocation-failure#do-this").stdout.decode()
+    assert "`allocfail kb show atomic-allocation-failure#adjacent`" in local
+    assert kb.DEFAULT_URL not in local
+    served = run("kb", "show", "atomic-allocation-failure#do-this", "--kb-url", BASE).stdout.decode()
+    assert f"]({BASE}atomic-allocation-failure.html#adjacent)" in served
+
+
+@pytest.mark.parametrize("item", kb.load(), ids=lambda item: item.id)
+def test_no_link_within_the_articles_is_left_to_a_terminal(item: kb.Article) -> None:
+    text = kb.absolute(item, item.body, None)
+    assert not re.search(r"\]\((?:[a-z0-9-]+\.html|#)", text)
 
 
 def test_lookup_keeps_the_order_of_mixed_input() -> None:

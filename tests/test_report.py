@@ -159,3 +159,65 @@ def test_reports_of_real_dumps_hold_nothing_for_programs() -> None:
             assert not re.search(r"(?<![\w.])_(?!\w)|\{[a-z_]+\}|None|not in the log, PID", text), (path.name, text)
             assert text.count("asked for  ") <= 1, path.name
             assert "contiguous" not in text
+
+
+def test_repeats_that_the_log_names_are_events() -> None:
+    repeated = line("a", "10:00:00") + b"Jan  5 10:00:09 a last message repeated 4 times\n"
+    text = reported(*documents(repeated))
+    assert "5 times on a" in text
+    assert text.splitlines()[-1] == "5 events in 1 group"
+
+
+def test_times_after_boot_stand_for_times_of_day() -> None:
+    header = "cat: page allocation failure: order:0, mode:0x20"
+    text = reported(*documents(f"[  12.100000] {header}\n[  99.700000] {header}\n".encode()))
+    assert "2 times, from 12 to 100 seconds after boot" in text
+
+
+@pytest.mark.parametrize(
+    ("log", "command"),
+    [
+        ("cat: page allocation failure: order:0, mode:0xcc0(GFP_KERNEL)", "dmesg | grep -A 80"),
+        ("Out of memory: Killed process 7 (app) total-vm:1kB, anon-rss:1kB, file-rss:0kB", "ps -eo"),
+        (
+            "SLUB: Unable to allocate memory on node -1 (gfp=0x20)\n  cache: a, object size: 8, buffer size: 8",
+            "dmesg | grep -B",
+        ),
+        ("cat: page allocation stalls for 10500ms, order:0, mode:0x14200ca(GFP_HIGHUSER_MOVABLE)", "vmstat"),
+    ],
+)
+def test_where_no_remedy_is_known_it_says_how_to_find_out_more(log: str, command: str) -> None:
+    (document,) = documents("".join(f"[  5.000000] {part}\n" for part in log.split("\n")).encode())
+    assert not document["allocfail"]["verdict"].get("actions")
+    do = [said.text for said in event.answer(document) if said.style == "command"]
+    assert len(do) == 1
+    assert do[0].startswith(command)
+
+
+def test_every_event_of_the_corpora_has_a_first_step() -> None:
+    for path in [*CORPUS.iterdir(), *(CORPUS.parents[1] / "corpus-new" / "events").iterdir()]:
+        for document in documents(path.read_bytes()):
+            assert "do" in [said.label for said in event.answer(document)], path.name
+
+
+def test_the_state_of_a_zone_is_said_in_words() -> None:
+    (document,) = documents((CORPUS / "024_imx8mn_ffs_ufb_order4_54.log").read_bytes())
+    zone = next(said.text for said in event.facts_of(document) if said.label == "Node 0 DMA32")
+    assert zone.endswith("could serve the request when the dump was printed")
+
+
+def test_a_kill_by_hand_asked_for_no_memory() -> None:
+    log = (
+        "sysrq: Manual OOM execution",
+        "kworker/1:2 invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=-1, oom_score_adj=0",
+        "Out of memory: Killed process 4711 (bash) total-vm:8000kB, anon-rss:500kB, file-rss:3000kB",
+    )
+    (document,) = documents("".join(f"[  5.000000] {part}\n" for part in log).encode())
+    text = reported(document)
+    assert "order -1" not in text
+    assert "  do             find out who pressed SysRq F" in text
+
+
+def test_a_headline_without_an_order_has_no_colon() -> None:
+    (document,) = documents((CORPUS / "041_ppc_vmalloc_codepatching_515.log").read_bytes())[:1]
+    assert event.headline(document) == "vmalloc allocation failure in test_code_patching, GFP_KERNEL"

@@ -108,7 +108,9 @@ def test_pages(server: serve.Server) -> None:
 )
 def test_nothing_else_is_served(server: serve.Server, path: str) -> None:
     status, headers, body = ask(server, "GET", path)
-    assert (status, body) == (404, b"Not found.\n")
+    assert status == 404
+    assert b"<h1>Not found</h1>" in body
+    assert b'href="/search.html"' in body
     assert_strict(headers)
 
 

@@ -100,7 +100,9 @@ PLACEHOLDERS: dict[str, tuple[str, ...]] = {
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 _HEADING = re.compile(r"(#{2,4}) +(.+)", re.ASCII)
 _ANCHOR = re.compile(r"(.*?) *\{#([a-z0-9-]+)\} *", re.ASCII)
-_LINK = re.compile(r"\]\((?=[a-z0-9#])([a-z0-9-]+\.html)?(#[a-z0-9-]+)?\)", re.ASCII)
+_LINK = re.compile(r"\]\((?=[a-z0-9#])(?P<page>[a-z0-9-]+\.html)?(?P<anchor>#[a-z0-9-]+)?\)", re.ASCII)
+#: The same with its words.
+_LINKED = re.compile(rf"\[(?P<words>[^\]]+){_LINK.pattern}", re.ASCII)
 #: A picture of the project, on a line of its own.
 _PICTURE = re.compile(r"!\[([^\]]*)\]\(\.\./figures/[a-z0-9-]+\.svg\)", re.ASCII)
 _FENCES = ("```", "~~~")
@@ -409,15 +411,23 @@ def plain(body: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def absolute(item: Article, text: str, base: str) -> str:
+def absolute(item: Article, text: str, base: str | None) -> str:
     """Return Markdown of an article with links to sections and other articles made absolute below ``base``.
 
-    Pictures become their descriptions: neither a terminal nor a pipe shows them.
+    Where they are served nowhere, ``base`` is None, and the command that shows the target stands behind the link's
+    words. Pictures become their descriptions: neither a terminal nor a pipe shows them.
     """
 
-    def address(match: re.Match[str]) -> str:
-        identifier = match[1].removesuffix(".html") if match[1] else item.id
-        return f"]({article_url(base, identifier, (match[2] or '').removeprefix('#'))})"
+    def target(match: re.Match[str]) -> tuple[str, str]:
+        return match["page"].removesuffix(".html") if match["page"] else item.id, match["anchor"] or ""
 
-    text = _LINK.sub(address, plain(text))
+    def address(match: re.Match[str]) -> str:
+        identifier, anchor = target(match)
+        return f"]({article_url(base or '', identifier, anchor.removeprefix('#'))})"
+
+    def command(match: re.Match[str]) -> str:
+        identifier, anchor = target(match)
+        return f"{match['words']} (`allocfail kb show {identifier}{anchor}`)"
+
+    text = _LINK.sub(address, plain(text)) if base else _LINKED.sub(command, plain(text))
     return _PICTURE.sub(r"*\1*", text)

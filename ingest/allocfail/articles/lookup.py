@@ -24,6 +24,7 @@ _VERDICT = (
     "summary",
     "severity",
     "severity_reason",
+    "unknown",
     "zone_reclaim_mode",
     "zone_reclaim_reason",
     "remedies",

@@ -160,7 +160,7 @@ class _Application:
             return self.made[name](_request(environ, "GET" if method == "HEAD" else method))
         page = self.pages.get(name) if path.startswith("/") else None
         if page is None:
-            return _said(HTTPStatus.NOT_FOUND, "Not found.")
+            return _not_found()
         if method == "POST":
             return _said(HTTPStatus.METHOD_NOT_ALLOWED, "This page takes nothing.")
         return Answer(page)
@@ -183,6 +183,19 @@ class _Application:
 
 def _said(status: HTTPStatus, text: str) -> Answer:
     return Answer(f"{text}\n".encode("utf-8", "replace"), status, "text/plain; charset=utf-8")
+
+
+def _not_found() -> Answer:
+    """Answer for an address that is none, as an old link may have it: with a way on."""
+    page = shell.Page(
+        title="Not found - allocfail",
+        summary="There is no such page.",
+        here="",
+        layout="home-page",
+        main='<main id="content"><h1>Not found</h1><p>There is no page at this address. '
+        '<a href="/index.html">All articles</a>, <a href="/search.html">search</a>.</p></main>',
+    )
+    return Answer(page.encode(), HTTPStatus.NOT_FOUND)
 
 
 def _request(environ: dict[str, Any], method: str) -> Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -23,9 +24,11 @@ from allocfail.commands.cluster import (
 )
 from allocfail.errors import InputError, NotFoundError
 from allocfail.terminal import say_if_waiting
+from allocfail.urls import given_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
 
     from rich.console import JustifyMethod
     from rich.markdown import Markdown, MarkdownElement
@@ -90,6 +93,13 @@ def _entries(entries: Iterable[tuple[Text, Text, str]]) -> None:
         console.print(Text(f"  {url}", "dim"), soft_wrap=True)  # what is to be copied stays in one piece
 
 
+def _shown_at(url: str | None, base: str, article: str, anchor: str = "") -> str:
+    """Return where a person reads an article: its address where somebody has named one, else the command."""
+    if given_url(url):
+        return kb.article_url(base, article, anchor)
+    return f"allocfail kb show {article}#{anchor}".rstrip("#")
+
+
 def _headed(identifier: str, title: str) -> Text:
     from rich.text import Text
 
@@ -112,7 +122,7 @@ def list_(form: str | None, url: str | None) -> None:
         from rich.text import Text
 
         _entries(
-            (_headed(item.id, item.title), Text(kb.printable(item.summary)), kb.article_url(base, item.id))
+            (_headed(item.id, item.title), Text(kb.printable(item.summary)), _shown_at(url, base, item.id))
             for item in articles
         )
     else:
@@ -148,7 +158,7 @@ def show(id: str, form: str | None, url: str | None) -> None:  # noqa: A002 - th
     text = f"# {item.title}\n\n{item.summary}\n\n{item.body}"
     if anchor:
         text = f"# {item.title}\n\n{kb.section(item, anchor)}"
-    text = kb.printable(kb.absolute(item, text, base))
+    text = kb.printable(kb.absolute(item, text, base if given_url(url) else None))
     if form == "markdown" or not _text(form):
         click.echo(text, nl=False)
         return
@@ -221,7 +231,7 @@ def search(words: tuple[str, ...], form: str | None, url: str | None) -> None:
         (
             _headed(f"{hit.part.article}#{hit.part.anchor}".rstrip("#"), hit.part.heading),
             Text.assemble(*((kb.printable(piece), "bold" if marked else "") for piece, marked in hit.snippet)),
-            kb.article_url(base, hit.part.article, hit.part.anchor),
+            _shown_at(url, base, hit.part.article, hit.part.anchor),
         )
         for hit in hits[:_FIRST_HITS]
     )
@@ -345,26 +355,26 @@ def _imported(
 
 
 @command.command()
+@click.argument("files", nargs=-1, metavar="[FILE|TEXT]...")
 @_FORMAT
 @_URL
-def lookup(form: str | None, url: str | None) -> None:
-    """Read events on stdin and say which articles apply, and why.
+def lookup(files: tuple[str, ...], form: str | None, url: str | None) -> None:
+    """Say of events what caused them, what to do, and which articles apply, and why.
 
-    An event is a document, one a line, or a log as the kernel wrote it. Exits 1 where there is none, or no article
-    applies.
+    An event is a document, one a line, or a log as the kernel wrote it: in a FILE, on standard input (-, or no
+    argument), or as TEXT, quoted. Exits 1 where there is none, or no article applies.
 
     \b
     Example:
       dmesg | allocfail kb lookup
+      allocfail kb lookup 'swapper: page allocation failure. order:1, mode:0x20'
     """  # noqa: D301 - the escape is click's mark for a paragraph that keeps its lines
     from allocfail.articles.lookup import lookup as found_in
 
     base = kb.base_url(url)
-    stream = sys.stdin.buffer
-    say_if_waiting(stream.isatty())
     as_text = _text(form)
     events = applied = 0
-    for excerpt in found_in(stream, base):
+    for excerpt in chain.from_iterable(found_in(stream, base) for stream in map(_looked_up, files or ("-",))):
         events += 1
         applied += bool(excerpt["allocfail"]["kb"])
         if as_text:
@@ -375,6 +385,17 @@ def lookup(form: str | None, url: str | None) -> None:
         raise NotFoundError("no event in the input")
     if not applied:
         raise NotFoundError("no article applies")
+
+
+def _looked_up(argument: str) -> BinaryIO:
+    """Open what an argument of ``kb lookup`` names; a text with blanks that names no file is the event itself."""
+    from allocfail.logs.inputs import open_file
+
+    if " " in argument.strip() and not os.path.lexists(argument):
+        return io.BytesIO(argument.encode(errors="surrogateescape") + b"\n")
+    _, stream = open_file(argument)
+    say_if_waiting(argument == "-" and stream.isatty())
+    return stream
 
 
 def _lookup_text(excerpt: dict[str, Any], *, first: bool, served: bool) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["free_lists", "size", "timeline", "zone"]
 
 _WIDTH = 380
+#: Characters of a name in the timeline.
+_NAME = 62
 _LEFT, _RIGHT = 8, 372
 #: Above this many marks' worth of free memory the bar is cut, or the marks could not be told apart.
 _CUT = 4
@@ -125,10 +127,11 @@ def _marks(marks: Sequence[tuple[str, int]], scale: _Scale) -> Iterable[str]:
             last = x
 
 
-def free_lists(printed: dict[str, Any], order: int | None, page_kb: int) -> str:
+def free_lists(printed: dict[str, Any], order: int | None, page_kb: int, usable: int | None = None) -> str:
     """Return a zone's free blocks by order, with the order that was asked for marked.
 
-    ``printed`` is an entry of ``allocfail.memory.zones``. Empty where the dump prints no free list.
+    ``printed`` is an entry of ``allocfail.memory.zones``, ``usable`` the verdict's largest order that the request may
+    use: larger blocks belong to others. Empty where the dump prints no free list.
     """
     counts = printed.get("free_blocks")
     if not isinstance(counts, list) or not counts or not all(isinstance(count, int) for count in counts):
@@ -142,7 +145,7 @@ def free_lists(printed: dict[str, Any], order: int | None, page_kb: int) -> str:
     parts = []
     for at, count in enumerate(counts):
         x = _LEFT + at * step
-        fits = order is None or at >= order
+        fits = (order is None or at >= order) and (usable is None or at <= usable)
         if count:
             height = 8 + 56 * count.bit_length() / tallest
             parts.append(_rect(x + 2, base - height, step - 4, height, "free" if fits else "used"))
@@ -157,6 +160,8 @@ def free_lists(printed: dict[str, Any], order: int | None, page_kb: int) -> str:
     parts.append(f'<path class="fig-line" d="M{_LEFT} {base}H{_RIGHT}"/>')
     there = [at for at, count in enumerate(counts) if count]
     said = f"largest free block: {size(page_kb << there[-1])}" if there else "no free block"
+    if there and usable is not None and usable < there[-1]:
+        said = f"largest usable block: {size(page_kb << usable)}"
     if order is not None and 0 < order < len(counts):
         x = _LEFT + order * step
         parts.append(f'<path class="fig-cut" d="M{x:.1f} 20V{base}"/>')
@@ -173,6 +178,13 @@ def _short(count: int) -> str:
     return str(count)
 
 
+def _fitting(name: str) -> str:
+    """Return a name as far as it fits into the chart, cut between words."""
+    if len(name) <= _NAME:
+        return name
+    return name[:_NAME].rpartition(" ")[0].rstrip(",(") + " …" if " " in name[:_NAME] else name[: _NAME - 1] + "…"
+
+
 def timeline(times: Sequence[float], rows: Sequence[int], names: Sequence[str], ends: tuple[str, str]) -> str:
     """Return when several events happened, a row for each group of equal ones.
 
@@ -186,7 +198,7 @@ def timeline(times: Sequence[float], rows: Sequence[int], names: Sequence[str], 
     for number, name in enumerate(names):
         y = 34 + 30 * number
         mine = [time for time, row in zip(times, rows, strict=True) if row == number]
-        parts.append(_text(_LEFT, y - 2, f"{name[:60]} ({len(mine)})", "s"))
+        parts.append(_text(_LEFT, y - 2, f"{_fitting(name)} ({len(mine)})", "s"))
         parts.append(f'<path class="fig-cut" d="M{_LEFT} {y + 8}H{_RIGHT}"/>')
         places = sorted({round(_LEFT + 4 + (_RIGHT - _LEFT - 8) * (time - first) / width) for time in mine})
         parts += [f'<circle class="fig-point" cx="{x}" cy="{y + 8}" r="4"/>' for x in places]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from allocfail.report.groups import Group
 
-__all__ = ["Line", "answer", "facts_of", "headline", "judgement", "link"]
+__all__ = ["Line", "answer", "facts_of", "headline", "judgement", "link", "misled", "steps", "vmalloc_request"]
 
 
 #: Longer numbers are printed as they stand.
@@ -64,9 +64,9 @@ def headline(document: dict[str, Any]) -> str:
     where = _named(own.get("site")) or task
     owner = f" ({own['subsystem']})" if "subsystem" in own and "site" in own else ""
     order = f"order {own['order']}" if "order" in own and "vmalloc" not in own else ""
-    request = " ".join(part for part in (order, f"in {where}{owner}" if where else "") if part)
+    place = f" in {where}{owner}" if where else ""
     name = at(own, "gfp.name")
-    return _said(what + (f": {request}" if request else "") + (f", {name}" if name else ""))
+    return _said(what + (f": {order}" if order else "") + place + (f", {name}" if name else ""))
 
 
 def link(article: dict[str, Any], *, served: bool) -> str:
@@ -112,7 +112,7 @@ def judgement(verdict: dict[str, Any], kind: str, group: Group | None = None) ->
 
 def advice(verdict: dict[str, Any], kind: str) -> Iterator[Line]:
     """Yield what to do, the first of it in full, and what not to do."""
-    actions = verdict.get("actions", ())
+    actions = steps(verdict, kind)
     if actions:
         first = actions[0]
         yield Line("do", _said(first["action"]))
@@ -130,6 +130,28 @@ def advice(verdict: dict[str, Any], kind: str) -> Iterator[Line]:
         yield Line("do not", _said(text))
 
 
+def steps(verdict: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """Return what to do: the verdict's remedies, else how to find out more."""
+    remedies = list(verdict.get("actions", ()))
+    if remedies or "cause" not in verdict:
+        return remedies
+    return [next(rule for rule in _look() if _fits(rule, verdict, kind))]
+
+
+def _fits(rule: dict[str, Any], verdict: dict[str, Any], kind: str) -> bool:
+    return (
+        kind in rule.get("kinds", (kind,))
+        and verdict["cause"] in rule.get("causes", (verdict["cause"],))
+        and ("unknown" not in rule or rule["unknown"] in verdict.get("unknown", ()))
+    )
+
+
+@cache
+def _look() -> list[dict[str, Any]]:
+    rules: list[dict[str, Any]] = facts.load()["verdict"]["look"]
+    return rules
+
+
 @cache
 def _avoid() -> list[dict[str, Any]]:
     rules: list[dict[str, Any]] = facts.load()["verdict"]["avoid"]
@@ -138,14 +160,19 @@ def _avoid() -> list[dict[str, Any]]:
 
 def avoid(verdict: dict[str, Any], kind: str) -> Iterator[str]:
     """Yield what would not help, with the reason."""
+    yield from misled(verdict.get("cause"), kind)
     setting = verdict.get("zone_reclaim_mode")
-    for rule in _avoid():
-        if verdict.get("cause") in rule.get("causes", ()) or kind in rule.get("kinds", ()):
-            yield rule["text"]
     if setting in ("cannot-act", "may-hurt"):
         effect = "it cannot act here" if setting == "cannot-act" else "it may hurt"
         reason = verdict.get("zone_reclaim_reason")
         yield f"set vm.zone_reclaim_mode: {effect}" + (f"; {reason}" if reason else "")
+
+
+def misled(cause: str | None, kind: str) -> Iterator[str]:
+    """Yield what would not help beside vm.zone_reclaim_mode."""
+    for rule in _avoid():
+        if cause in rule.get("causes", ()) or kind in rule.get("kinds", ()):
+            yield rule["text"]
 
 
 def facts_of(document: dict[str, Any]) -> Iterator[Line]:  # noqa: C901 - a branch for each line shown
@@ -195,8 +222,8 @@ def _request(own: dict[str, Any]) -> Iterator[Line]:  # noqa: C901 - a branch fo
     vmalloc = own.get("vmalloc")
     pages = own.get("pages")
     if vmalloc is not None:
-        yield Line("asked for", _said(_vmalloc(vmalloc)))
-    elif "order" in own:
+        yield Line("asked for", _said(vmalloc_request(vmalloc)))
+    elif own.get("order", -1) >= 0:  # -1: a kill by hand
         size = f"order {own['order']}"
         if pages is not None:
             size += ": 1 page" if pages == 1 else f": {pages} adjacent pages"
@@ -230,7 +257,7 @@ def _grouped(number: object) -> str:
     return f"{int(digits):,}" if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else digits
 
 
-def _vmalloc(vmalloc: dict[str, Any]) -> str:
+def vmalloc_request(vmalloc: dict[str, Any]) -> str:
     """Return what a vmalloc failure asked for: where the line prints what had been obtained, that is said."""
     size = vmalloc.get("bytes", vmalloc.get("bytes_text"))
     obtained = vmalloc.get("allocated_bytes", vmalloc.get("allocated_bytes_text"))
@@ -240,6 +267,12 @@ def _vmalloc(vmalloc: dict[str, Any]) -> str:
     if vmalloc.get("page_order"):
         said += f", in pages of order {vmalloc['page_order']}"
     return said + (f": {vmalloc['reason']}" if "reason" in vmalloc else "")
+
+
+@cache
+def _states() -> dict[str, str]:
+    words: dict[str, str] = facts.load()["page"]["states"]
+    return words
 
 
 def _memory(own: dict[str, Any]) -> Iterator[Line]:
@@ -256,7 +289,7 @@ def _memory(own: dict[str, Any]) -> Iterator[Line]:
         if order is not None:
             said += f"; largest {'usable' if 'largest_usable_order' in judged else 'free'} block order {order}"
         if "state" in judged:
-            said += f"; {judged['state'].replace('-', ' ')}"
+            said += f"; {_states().get(judged['state'], judged['state'])}"
         yield Line(_said(where), _said(said))
     if "swap_total_kb" in memory:
         yield Line("swap", _said(f"{memory.get('swap_free_kb', '?')} of {memory['swap_total_kb']} kB free"))

@@ -29,6 +29,8 @@ class Group:
     hosts: dict[str, None] = field(default_factory=dict)
     first: str | None = None
     last: str | None = None
+    booted: list[float] = field(default_factory=list)
+    """Seconds after boot, first and last, where lines have no other time."""
     causes: dict[str, list[Any]] = field(default_factory=dict)
     """By cause, how often, and the first summary."""
     printed: bool = False
@@ -52,6 +54,9 @@ class Group:
         if isinstance(when, str):
             self.first = when if self.first is None else min(self.first, when)
             self.last = when if self.last is None else max(self.last, when)
+        elif isinstance(own.get("uptime"), int | float):
+            seconds = float(own["uptime"])
+            self.booted = [min([seconds, *self.booted]), max([seconds, *self.booted])]
         verdict = own["verdict"]
         self.causes.setdefault(verdict["cause"], [0, verdict["summary"]])[0] += times
 
@@ -64,6 +69,9 @@ class Group:
             said += f" on {named}" if len(hosts) <= _NAMED else f" on {len(hosts)} hosts ({named}, …)"
         if self.first is not None:
             said += f", {self.first}" if self.first == self.last else f", from {self.first} to {self.last}"
+        elif self.booted:
+            first, last = (f"{seconds:.0f}" for seconds in self.booted)
+            said += f", {first} seconds after boot" if first == last else f", from {first} to {last} seconds after boot"
         return said
 
     def others(self) -> Iterator[tuple[int, str]]:
@@ -82,7 +90,7 @@ class Groups:
 
     def add(self, document: dict[str, Any]) -> Group | None:
         """Count an event; return its group where it is the group's first, else None."""
-        self.events += 1
+        self.events += 1 + int(document["allocfail"].get("repeated", 0))
         name = document["allocfail"]["fingerprint"]["id"]
         group = self.found.get(name)
         new = group is None

@@ -7,6 +7,7 @@ escaped, and links go to articles of ours only.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from allocfail.articles.render import render as render_markdown
 from allocfail.articles.shell import Page, escape
 from allocfail.decoder.fields import at
 from allocfail.report import charts
+from allocfail.report.event import misled, steps, vmalloc_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -104,13 +106,17 @@ def _overview(groups: Sequence[Sequence[Document]]) -> str:
     """Return the list of groups, and when their events happened where the log says so."""
     count = sum(len(group) for group in groups)
     listed = groups[:MOST_LISTED]
+    titles = Counter(title(group[0]) for group in listed)
     items = []
     for number, group in enumerate(listed, 1):
         called = escape(title(group[0]))
         name = f'<a href="#event-{number}">{called}</a>' if number <= MOST_GROUPS else called
         hosts = sorted({host for document in group if (host := _host(document)) is not None})
         on = f" on {escape(', '.join(hosts[:4]))}{' and others' if len(hosts) > 4 else ''}" if hosts else ""
-        items.append(f"<li>{name}<br><span class='in'>{_times(len(group))}{on}{_span(group)}</span></li>")
+        # Groups that differ only in their traces have one title.
+        task = _text(group[0], "process.name") if titles[title(group[0])] > 1 else None
+        by = f"; {'first ' if len(group) > 1 else ''}task {escape(task)}" if task else ""
+        items.append(f"<li>{name}<br><span class='in'>{_times(len(group))}{on}{_span(group)}{by}</span></li>")
     more = f"<p>{len(groups) - len(listed)} more groups.</p>" if len(groups) > len(listed) else ""
     return (
         f"<h2>{count} events in {len(groups)} group{'s' if len(groups) > 1 else ''}</h2>{_timeline(listed)}"
@@ -148,20 +154,19 @@ def _timeline(groups: Sequence[Sequence[Document]]) -> str:
     """Return when the events of several groups happened; by seconds since boot where no line has a time."""
     for path, unit in (("@timestamp", ""), ("allocfail.uptime", " s after boot")):
         placed = [
-            (moment, group[0], document)
-            for group in groups[:MOST_GROUPS]
+            (moment, number, document)
+            for number, group in enumerate(groups[:MOST_GROUPS], 1)
             for document in group
             if (moment := _moment(document, path)) is not None
         ]
         if len({moment for moment, _, _ in placed}) < 2:
             continue
         first, last = min(placed, key=lambda entry: entry[0])[2], max(placed, key=lambda entry: entry[0])[2]
-        heads = {id(head): head for _, head, _ in placed}
-        rows = {key: row for row, key in enumerate(heads)}
+        rows = {number: row for row, number in enumerate(dict.fromkeys(number for _, number, _ in placed))}
         chart = charts.timeline(
             [moment for moment, _, _ in placed],
-            [rows[id(head)] for _, head, _ in placed],
-            [title(head) for head in heads.values()],
+            [rows[number] for _, number, _ in placed],
+            [f"{number}. {title(groups[number - 1][0])}" for number in rows],
             (f"{_text(first, path)}{unit}", f"{_text(last, path)}{unit}"),
         )
         return f'<figure class="fig">{chart}</figure>'
@@ -201,19 +206,24 @@ def _answer(document: Document) -> str:
     if any(gave_up):
         parts.append(f"<p>Why it was let fail: {escape('; '.join(filter(None, gave_up)))}.</p>")
     parts.append(_do_this(document))
-    value = _text(document, "allocfail.verdict.zone_reclaim_mode")
-    if value in _words()["zone_reclaim"]:
-        why = _text(document, "allocfail.verdict.zone_reclaim_reason")
-        because = f" {escape(why[:1].upper() + why[1:])}." if why else ""
-        parts.append(
-            f"<h3>Do not do that</h3><p><strong>{escape(_words()['zone_reclaim'][value])}</strong>{because}</p>"
-        )
+    parts.append(_do_not(document))
     missing = [_said(entry) for entry in _list(document, "allocfail.verdict.unknown")]
     if any(missing):
         parts.append(f"<p class='hint'>A firmer answer needs: {escape(', '.join(filter(None, missing)))}.</p>")
     if _text(document, "allocfail.provenance") == "forged":
         parts.insert(0, "<p><strong>Forged: user space wrote this record, not the kernel.</strong></p>")
     return f'<div class="answer {known}">{"".join(parts)}</div>'
+
+
+def _do_not(document: Document) -> str:
+    texts = misled(_text(document, "allocfail.verdict.cause"), _text(document, "allocfail.kind") or "")
+    parts = [f"<p>Do not {escape(text)}.</p>" for text in texts]
+    value = _text(document, "allocfail.verdict.zone_reclaim_mode")
+    if value in _words()["zone_reclaim"]:
+        why = _text(document, "allocfail.verdict.zone_reclaim_reason")
+        because = f" {escape(why[:1].upper() + why[1:])}." if why else ""
+        parts.append(f"<p><strong>{escape(_words()['zone_reclaim'][value])}</strong>{because}</p>")
+    return f"<h3>Do not do that</h3>{''.join(parts)}" if parts else ""
 
 
 def _said(entry: object) -> str:
@@ -229,19 +239,28 @@ def _said(entry: object) -> str:
 
 def _do_this(document: Document) -> str:
     actions = [entry for entry in _list(document, "allocfail.verdict.actions") if isinstance(entry, dict)]
+    if not actions and not _list(document, "allocfail.verdict.remedies"):
+        actions = _found_out(document)
     items = []
     for action in actions:
         said = [escape(_text(action, "action") or _text(action, "id") or "")]
         if (command := _text(action, "command")) is not None:
             said.append(f"<pre><code>{escape(command)}</code></pre>")
         for name, label in (("cost", "Cost"), ("check", "Check")):
-            if (value := _text(action, name)) is not None:
+            if (value := _text(action, name)) is not None and value != "none":
                 said.append(f"<div class='in'>{label}: {escape(value)}</div>")
         items.append(f"<li>{''.join(said)}</li>")
     if not items:
         remedies = [entry for entry in _list(document, "allocfail.verdict.remedies") if isinstance(entry, str)]
         items = [f"<li>{escape(entry)}</li>" for entry in remedies]
     return f"<h3>Do this</h3><ol>{''.join(items)}</ol>" if items else ""
+
+
+def _found_out(document: Document) -> list[dict[str, Any]]:
+    cause = _text(document, "allocfail.verdict.cause")
+    unknown = [entry for entry in _list(document, "allocfail.verdict.unknown") if isinstance(entry, str)]
+    verdict = {"cause": cause, "unknown": unknown} if cause is not None else {}
+    return steps(verdict, _text(document, "allocfail.kind") or "")
 
 
 def _facts(document: Document, count: int) -> str:
@@ -252,11 +271,18 @@ def _facts(document: Document, count: int) -> str:
     return f"<h3>What the log says</h3><dl class='facts'>{entries}</dl>"
 
 
+def _when(document: Document) -> str:
+    time, uptime = _text(document, "@timestamp"), _text(document, "allocfail.uptime")
+    if time is None and uptime is not None:
+        return f"{uptime} s after boot"
+    return time or "no time in the log"
+
+
 def _rows(document: Document) -> Iterable[tuple[str, str | None]]:
     def joined(*pairs: tuple[str, str | None]) -> str:
         return ", ".join(f"{name} {value}".strip() for name, value in pairs if value)
 
-    yield "when and where", joined(("", _text(document, "@timestamp") or "no time in the log"), ("on", _host(document)))
+    yield "when and where", joined(("", _when(document)), ("on", _host(document)))
     yield (
         "task",
         joined(
@@ -299,12 +325,14 @@ def _rows(document: Document) -> Iterable[tuple[str, str | None]]:
 
 
 def _asked(document: Document) -> str | None:
+    vmalloc = at(document, "allocfail.vmalloc")
+    if isinstance(vmalloc, dict):
+        return vmalloc_request(vmalloc)
     order, page_kb = _whole(document, "allocfail.order"), _whole(document, "allocfail.memory.page_kb") or 4
     if order is not None and 0 <= order < 64:
         pages = 1 << order
         return f"order {order}: {pages} page{'s side by side' if pages > 1 else ''}, {charts.size(pages * page_kb)}"
-    size, reason = _text(document, "allocfail.vmalloc.bytes"), _text(document, "allocfail.vmalloc.reason")
-    return ", ".join(filter(None, (f"{size} bytes" if size else None, reason))) or None
+    return None
 
 
 def _swap(document: Document) -> str | None:
@@ -333,7 +361,10 @@ def _zones(document: Document) -> str:
         name = (f"Node {node} " if node is not None else "") + (_text(zone, "name") or "zone")
         state = _text(verdict, "state")
         said = _words()["states"].get(state, state.replace("-", " ")) if state is not None else ""
-        drawn = charts.zone(zone, verdict) + charts.free_lists(zone, order, page_kb) + _reserve(zone, verdict, page_kb)
+        usable = _whole(verdict, "largest_usable_order")
+        usable = usable if usable is not None and 0 <= usable < 64 else None
+        lists = charts.free_lists(zone, order, page_kb, usable)
+        drawn = charts.zone(zone, verdict) + lists + _reserve(zone, verdict, page_kb)
         boxes.append(f"<section><h4>{escape(name)}</h4><p class='state'>{escape(said)}</p>{drawn}</section>")
     return f"<h3>Memory when the dump was printed</h3><div class='zones'>{''.join(boxes)}</div>"
 

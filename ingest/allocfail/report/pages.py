@@ -134,18 +134,20 @@ def _reading(decoded: gfp.Gfp, kernel: str) -> str:
     if kernel or not decoded.candidates:
         meanings: dict[str, str] = facts.load()["gfp_meanings"]["meanings"]
         sleeps = {True: "It may sleep.", False: "It may not sleep.", None: "Whether it may sleep depends."}
-        near = " (the nearest kernel whose source was read)" if str(decoded.table).endswith(gfp.NEIGHBOUR) else ""
+        source = decoded.table or ""
+        if source.endswith(gfp.NEIGHBOUR):
+            source = f"{source.removesuffix(gfp.NEIGHBOUR)} (the nearest kernel whose source was read)"
         rows = [(_code(flag), escape(meanings.get(flag, ""))) for flag in decoded.flags]
         if decoded.unknown_bits is not None:
             rows.append((_code(decoded.unknown_bits), "bits that this kernel does not know"))
         out += (
             f"<h2>{escape(decoded.mask)} = {escape(decoded.name or 'no flag at all')}</h2>"
-            f"<p><strong>{sleeps[decoded.may_sleep]}</strong> Table: {escape(decoded.table or '')}{near}.</p>"
+            f"<p><strong>{sleeps[decoded.may_sleep]}</strong> Table: {escape(source)}.</p>"
             f"{table(('Flag', 'Meaning'), rows)}"
         )
     if decoded.candidates:
         lead = "Build options make a difference" if kernel else "It means different things on different kernels"
-        readings = [
+        readings: list[tuple[str, ...]] = [
             (
                 escape(reading.releases),
                 _code(reading.name or "no flag"),
@@ -154,7 +156,10 @@ def _reading(decoded: gfp.Gfp, kernel: str) -> str:
             )
             for reading in decoded.candidates
         ]
-        out += f"<h2>{lead}</h2>{table(('Kernels', 'Reads as', 'May sleep', 'Unknown bits'), readings)}"
+        columns: tuple[str, ...] = ("Kernels", "Reads as", "May sleep", "Unknown bits")
+        if not any(reading.unknown_bits for reading in decoded.candidates):
+            columns, readings = columns[:-1], [row[:-1] for row in readings]
+        out += f"<h2>{lead}</h2>{table(columns, readings)}"
     return out
 
 
