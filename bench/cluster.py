@@ -29,7 +29,7 @@ from ingest import engine_of
 from allocfail.cluster.client import Engine, connect, path
 from allocfail.cluster.connection import connection
 from allocfail.cluster.install import Wanted, install
-from allocfail.cluster.retry import Patience, bulk
+from allocfail.cluster.retry import Patience
 from allocfail.cluster.search import Pace, Reader
 from allocfail.errors import AllocfailError
 from allocfail.logs.events import decode_bytes
@@ -64,10 +64,10 @@ def put(cluster: Engine, index: str, sources: Iterator[dict[str, Any]]) -> None:
     for source in sources:
         actions.append({"_op_type": "index", "_index": index, "_source": source})
         if len(actions) == 2000:
-            bulk(cluster, actions)
+            cluster.bulk(actions)
             actions = []
     if actions:
-        bulk(cluster, actions)
+        cluster.bulk(actions)
     cluster.request("POST", path(index, "_refresh"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -129,3 +130,9 @@ def test_every_feature_of_a_rule_is_known_to_the_parser() -> None:
     schema = json.loads((ROOT / "kb/schemas/article.json").read_text(encoding="utf-8"))
     keys = set(schema["required"])
     assert keys == articles._KEYS
+
+
+def test_the_benchmarks_begin() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "bench"), "--help"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--engines" in done.stdout
