@@ -76,7 +76,7 @@ def _event(dump: Dump, stretch: Stretch, numbers: Numbers, options: Options) -> 
     lost = sum(min(given) < number < max(given) for number in stretch.missing) if given else 0
     if lost:
         dump.missed = (dump.missed or 0) + lost
-    head = dump.head or dump.records[0]
+    head = dump.lead
     header = stretch.lines[head.offset]
     release = at(header.source, "host.os.kernel")
     if options.kernel is None and isinstance(release, str) and release:

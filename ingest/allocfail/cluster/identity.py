@@ -78,7 +78,7 @@ class Relation(Enum):
 
 def identity(dump: Dump, document: Mapping[str, Any], boot: str | None = None) -> Identity:
     """Return what an event is known by; ``document`` is what was made of ``dump``."""
-    head = dump.head or dump.records[0]
+    head = dump.lead
     moment = head.uptime or ""
     if not moment and (document.get("allocfail") or {}).get("time_source") == "log":
         moment = str(document.get("@timestamp", ""))[5:19]

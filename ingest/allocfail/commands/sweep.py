@@ -165,7 +165,6 @@ def _counts(counts: Counts, shipper: Any) -> Iterator[tuple[str, int]]:
 
 
 def _print(event: Assembled, *, text: bool) -> None:
-
     own = event.document["allocfail"]
     if text:
         whole = "complete" if event.complete else own.get("incomplete_reason", "incomplete")

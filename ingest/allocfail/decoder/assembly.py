@@ -143,8 +143,10 @@ class Dump:
     """What is wanted of its records, where they are no longer kept."""
 
     @property
-    def first(self) -> Record:
-        """The record that it begins with."""
+    def lead(self) -> Record:
+        """The record of its header, or the one that it begins with."""
+        if self.head is not None:
+            return self.head
         return self.extent.first if self.extent is not None else self.records[0]
 
     def summed_up(self) -> Extent:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from allocfail.decoder.records import Record
     from allocfail.decoder.trace import Trace
 
-__all__ = ["Event", "Masks", "decode", "explain", "masks"]
+__all__ = ["Event", "decode", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,46 +41,29 @@ class Event:
     """The id of the page failure that a slab report follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Masks:
-    """The masks of an event."""
-
-    own: gfp.Gfp | None
-    before: gfp.Gfp | None
-    """Of the page failure that a slab report may follow."""
-
-
-def masks(dump: Dump, options: Options) -> Masks:
-    """Decode the masks of what was assembled."""
+def decode(dump: Dump, options: Options) -> Event:
+    """Decode what was assembled."""
     release = _release(dump, options)
-    own = _gfp(dump, release)
-    before = dump.follows
-    return Masks(own, None if before is None or own is None else _gfp(before, _release(before, options) or release))
-
-
-def decode(dump: Dump, options: Options, of: Masks) -> Event:
-    """Decode what was assembled; ``of`` are its masks."""
-    head = dump.head if dump.head is not None else dump.first
-    release = _release(dump, options)
+    mask = _gfp(dump, release)
     trace = _trace(dump, release)
     kept = _kept(dump, trace)
     return Event(
         dump=dump,
-        head=head,
+        head=dump.lead,
         release=release,
-        mask=of.own,
+        mask=mask,
         trace=trace,
         kept=kept,
         incomplete=_incomplete(dump, trace),
         fingerprint=_fingerprint(dump, kept),
-        follows=_follows(dump, of, options),
+        follows=_follows(dump, mask, options, release),
     )
 
 
 def _release(dump: Dump, options: Options) -> str | None:
     printed = dump.banner.release if dump.banner is not None else None
-    head = dump.head if dump.head is not None else dump.first
-    return printed or options.kernel or (head.origin.release if head.origin is not None else None)
+    origin = dump.lead.origin
+    return printed or options.kernel or (origin.release if origin is not None else None)
 
 
 def _kept(dump: Dump, trace: Trace) -> Kept:
@@ -175,16 +158,18 @@ def _form(header: Header) -> str:
     return "slab" if header.kind == "slab_allocation_failure" else "unnamed"
 
 
-def _follows(dump: Dump, of: Masks, options: Options) -> str | None:
-    """Return the fingerprint of the page failure that a slab report follows."""
+def _follows(dump: Dump, mask: gfp.Gfp | None, options: Options, release: str | None) -> str | None:
+    """Return the fingerprint of the page failure that a slab report follows; ``release`` is the report's."""
     before = dump.follows
-    if before is None or before.head is None or dump.head is None or of.own is None or of.before is None:
+    if before is None or before.head is None or dump.head is None or mask is None:
         return None
     if not _within_a_second(before.head, dump.head, options):
         return None
-    if any(flag not in of.before.flags and flag not in _ignored() for flag in of.own.flags):
+    own_release = _release(before, options)
+    other = _gfp(before, own_release or release)
+    if other is None or any(flag not in other.flags and flag not in _ignored() for flag in mask.flags):
         return None
-    return _fingerprint(before, _kept(before, _trace(before, _release(before, options)))).id
+    return _fingerprint(before, _kept(before, _trace(before, own_release))).id
 
 
 @cache

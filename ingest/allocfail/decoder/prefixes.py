@@ -279,9 +279,8 @@ class Prefixes:
             name = 0 if words is None else _junk_in(inner, inner.text[: words.start()])
             if name > 0:
                 # Something stands behind the known prefix as well: ``ts=2024-03-04T05:06:07Z msg="``.
-                inner = inner._replace(text=inner.text[name:], start=inner.start + name)
-                at += inner.start
-                inner = inner._replace(start=0)
+                at += inner.start + name
+                inner = inner._replace(text=inner.text[name:], start=0)
             junk = line[:at]
             weak = inner.uptime is None and inner.time is None
             if weak and not _is_log(junk):

@@ -16,7 +16,7 @@ from allocfail.decoder.case import case_of
 from allocfail.decoder.causes import Weighing, weigh
 from allocfail.decoder.containers import described
 from allocfail.decoder.document import advise, build
-from allocfail.decoder.event import Event, decode, masks
+from allocfail.decoder.event import Event, decode
 from allocfail.decoder.fields import at
 from allocfail.decoder.fill import fill, is_filled
 from allocfail.decoder.kit import width, without_surrogates
@@ -230,8 +230,7 @@ def decode_dump(document: dict[str, Any], work: Work, options: Options) -> Work 
     """Decode mask and trace, and make the fingerprint."""
     if work.dump is None:
         return None
-    told = _told(document, options)
-    work.event = decode(work.dump, told, masks(work.dump, told))
+    work.event = decode(work.dump, _told(document, options))
     work.dump = None
     return work
 

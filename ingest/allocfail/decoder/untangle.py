@@ -307,10 +307,9 @@ class Splitter:
         text = piece.text
         if piece.opened is None and piece.raw is None and len(text) <= GLUED_LENGTH and _UNUSUAL(text) is None:
             # Most are a line by themselves.
-            framed = self._framed(piece, _unquoted(text), None)
-            record = _record(framed, text, piece.offset, None, doubtful=self.prefixes.doubtful)
-            if framed.content:
-                record = record._replace(part=framed.part, rest=_unquoted(text)[framed.content :])
+            line = _unquoted(text)
+            framed = self._framed(piece, line, None)
+            record = _record(framed, line, text, piece.offset, None, doubtful=self.prefixes.doubtful)
             return [_new(Line, (record, framed.start))]
         outer = piece.opened
         if outer is not None and (self._carried or piece.raw is not None):
@@ -326,13 +325,10 @@ class Splitter:
         for part in parts:
             line = clean(part)
             framed = self._framed(piece, line, first)
-            record = _record(framed, part, piece.offset, first, doubtful=self.prefixes.doubtful)
+            record = _record(framed, line, part, piece.offset, first, doubtful=self.prefixes.doubtful)
             if outer is not None:
                 prompt = first is None and framed.time is None and "login:" in line[: framed.start]
                 record = _contained(record, outer, prompt=prompt)
-            if framed.content:
-                # The text as it was cut: blanks at its ends are the line's own.
-                record = record._replace(part=framed.part, rest=line[framed.content :])
             if piece.raw is not None and first is None:
                 record = record._replace(raw=piece.raw)
             # A line in a container is nobody's continuation and has none; one behind another in its line is none.
@@ -353,9 +349,9 @@ class Splitter:
         return not self._carried and piece.opened is None and piece.raw is None and piece.text[:1] == line[:1]
 
 
-def _record(found: Frame, raw: str, offset: int, first: Frame | None, *, doubtful: bool) -> Record:
+def _record(found: Frame, line: str, raw: str, offset: int, first: Frame | None, *, doubtful: bool) -> Record:
     """Make a record of a line; those behind the first of a physical line share its prefix."""
-    text, host, time, uptime, caller, priority, provenance, release, _, _, _, _ = found
+    text, host, time, uptime, caller, priority, provenance, release, _, part, content, _ = found
     if first is not None:
         host = host or first.host
         time = time or first.time
@@ -365,7 +361,9 @@ def _record(found: Frame, raw: str, offset: int, first: Frame | None, *, doubtfu
         provenance = provenance or first.provenance
         release = release or first.release
     origin = None if priority is None and release is None else Origin(provenance, release, priority)
-    return _new(Record, (text, raw, offset, host, time, uptime, caller, origin, 0, doubtful, WHOLE, ""))
+    # The text as it was cut: blanks at its ends are the line's own.
+    rest = line[content:] if content else ""
+    return _new(Record, (text, raw, offset, host, time, uptime, caller, origin, 0, doubtful, part, rest))
 
 
 def _contained(record: Record, outer: Opened, *, prompt: bool) -> Record:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocfail.decoder.assembly import Assembler
 from allocfail.decoder.event import decode as decode_dump
-from allocfail.decoder.event import masks
 from allocfail.decoder.options import Options
 from allocfail.decoder.said import read
 from allocfail.decoder.steps import describe
@@ -33,7 +32,7 @@ class Event(NamedTuple):
 
 def located(dump: Dump, options: Options) -> Event:
     """Decode what was assembled."""
-    event = decode_dump(dump, options, masks(dump, options))
+    event = decode_dump(dump, options)
     return Event(dump.records[0].offset, describe(event, options), event)
 
 

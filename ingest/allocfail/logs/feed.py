@@ -44,6 +44,13 @@ class Found(NamedTuple):
     """The log has ended in it, so far."""
 
 
+class _Span(NamedTuple):
+    """Where an event stands: the offsets of its first and of its last line."""
+
+    first: int
+    last: int
+
+
 class _Growing:
     """Decodes lines one by one: what joins two of them must not depend on how much came at a time."""
 
@@ -111,10 +118,8 @@ class Feed:
         self._searched = offset
         self.quiet = offset
         """Offset of the last place where nothing was open; decoding again from there finds the same."""
-        self.since_quiet: list[int] = []
-        """Offsets of the events behind it that have been handed out."""
-        self._last_lines: list[int] = []
-        """Offsets of the last line of each of them."""
+        self.since_quiet: list[_Span] = []
+        """The events behind it that have been handed out, in that order."""
         self._look = 2 * _AGAIN
         """How many there have to be for a look at where to begin again among them."""
 
@@ -160,9 +165,8 @@ class Feed:
             self._look = 2 * max(_AGAIN, len(self.since_quiet))
 
     def _handed(self, event: Event) -> Event:
-        self.since_quiet.append(event.offset)
         dump = event.event.dump
-        self._last_lines.append(self.end if dump.full else dump.records[-1].offset)
+        self.since_quiet.append(_Span(event.offset, self.end if dump.full else dump.records[-1].offset))
         return event
 
     def _rest_between(self, oldest: int) -> None:
@@ -170,10 +174,10 @@ class Feed:
 
         A few stay behind it: what is read again begins with them, so that the next one is found as it stands.
         """
-        ends = list(accumulate(self._last_lines, max))
+        ends = list(accumulate((span.last for span in self.since_quiet), max))
         begin = oldest
         for at in range(len(self.since_quiet) - 1, 0, -1):
-            begin = min(begin, self.since_quiet[at])
+            begin = min(begin, self.since_quiet[at].first)
             if len(self.since_quiet) - at >= _AGAIN and ends[at - 1] < begin:
                 self._rest(begin)
                 return
@@ -181,9 +185,7 @@ class Feed:
     def _rest(self, offset: int) -> None:
         """Take note of a quiet place."""
         self.quiet = offset
-        behind = [both for both in zip(self.since_quiet, self._last_lines, strict=True) if both[0] >= offset]
-        self.since_quiet = [first for first, _ in behind]
-        self._last_lines = [last for _, last in behind]
+        self.since_quiet = [span for span in self.since_quiet if span.first >= offset]
 
     def _find(self, cut: int) -> int:
         """Return the offset of the next hit that begins before ``cut``, -1 where there is none."""
@@ -245,4 +247,5 @@ class Feed:
         decoder = Decoder(self._options)
         data = bytes(self._buffer[max(0, self.quiet - self._base) :])
         events = [*decoder.decode([data], max(self.quiet, self._base)), *decoder.close()]
-        return [Found(event, event.offset not in self.since_quiet) for event in events]
+        handed = {span.first for span in self.since_quiet}
+        return [Found(event, event.offset not in handed) for event in events]

@@ -414,8 +414,7 @@ def _contains(scope: Scope, node: Any, left: Any, right: Any) -> Code:
 
 
 def _by_identity(scope: Scope, node: Any) -> bool:
-    item = types.without_none(types.item_type(type_of(scope, node)))
-    record = scope.sources.records.get(item.type.fullname) if isinstance(item, Instance) else None
+    record = scope.sources.record_of(types.item_type(type_of(scope, node)))
     return record is not None and record.by_identity
 
 

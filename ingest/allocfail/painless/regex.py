@@ -129,9 +129,7 @@ class _Compiler:
             text += f"{low:04x}{min(high, 0xFFFF):04x}" if low <= 0xFFFF else ""
         if any(high > 0xFFFF for _, high in ranges):
             text += "*"
-        if text not in self._sets:
-            self._sets.append(text)
-        return self._sets.index(text)
+        return _kept(self._sets, text)
 
     def _members(self, members: list[tuple[Any, Any]]) -> tuple[set[int], list[tuple[int, int]]]:
         inside: set[int] = set()
@@ -199,9 +197,7 @@ class _Compiler:
         if len(run) == 1:
             code.extend(("-", run))
         elif run:
-            if run not in self._texts:
-                self._texts.append(run)
-            code.extend(("=", _operand(self._texts.index(run))))
+            code.extend(("=", _operand(_kept(self._texts, run))))
 
     def _node(self, kind: Any, value: Any, code: list[str]) -> None:
         single = self._single(kind, value)
@@ -319,10 +315,7 @@ class _Compiler:
         if first is None or other is None or _END in first or first & other:
             return
         code[at] = ":"
-        text = _bitmap(first)
-        if text not in self._sets:
-            self._sets.append(text)
-        code[at + 3] = _operand(self._sets.index(text))
+        code[at + 3] = _operand(_kept(self._sets, _bitmap(first)))
 
     def _of_set(self, operand: str) -> set[int]:
         return _characters(self._sets[_number(operand)])
@@ -407,6 +400,13 @@ def _onward(code: list[str], at: int) -> list[int]:
     if letter in ">?!":
         return [_number(code[at + 1])]
     return [at + _LENGTHS[letter]]
+
+
+def _kept(texts: list[str], text: str) -> int:
+    """Return the number of a text among those that are kept, this one with them."""
+    if text not in texts:
+        texts.append(text)
+    return texts.index(text)
 
 
 def _number(operand: str) -> int:
