@@ -116,10 +116,10 @@ def full(engine: Restartable, disk: Path, folder: Path, before: Sequence[int]) -
     command = [*ALLOCFAIL, "ship", str(log), "--url", engine.url, "--year", "2026", "--timeout", "5"]
     with connect(connection(engine.url)) as cluster:
         ballast = disk / "ballast"
-        with ballast.open("wb") as file, suppress(OSError):
-            while True:
-                file.write(b"\0" * (1 << 16))
-                file.flush()
+        # A full disk refuses the closing of a buffered file too: nothing is buffered, and everything is suppressed.
+        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while file.write(b"\0" * (1 << 16)):
+                pass
         follow = [*command, "--follow", "--state", str(folder / "state")]
         with errors.open("wb") as said:
             process = subprocess.Popen(follow, stdout=subprocess.DEVNULL, stderr=said)
