@@ -350,11 +350,11 @@ class Assembler:
         if said.header is not None:
             self._header(stream, record, said.header)
             return
-        if said.unread:
-            self._not_read(record)
         if text.endswith(" callbacks suppressed") and text.startswith(("warn_alloc: ", "warn_alloc_failed: ")):
             self._suppressed(stream, record, text)
             return
+        if said.unread:
+            self._not_read(record)
         if (stream.torn is not None or " cpuset=" in text) and self._cpuset(stream, record, text):
             return
         if stream.slab is not None and stream.slab.slab.add(text):
