@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from allocfail.logs import streams, stretches
 from allocfail.logs.search import Needles
-from allocfail.logs.sources import LOOK_BACK, FileSource, StreamSource
+from allocfail.logs.sources import LOOK_BACK, FileSource, Found, StreamSource
 from allocfail.logs.workers import fork_map, processors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from allocfail.logs.stretches import Feed, L
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Needles", "decode", "decode_chunks", "decode_file", "hits"]
 
-#: An input up to this size, and as much of a stream, is decoded whole: text wrapped within a word may hold no needle.
+#: An input up to this size is decoded whole, and as much of a stream that is shorter or slow: text that is wrapped
+#: within a word may hold no needle.
 WHOLE = 1 << 20
 #: A file is split into tasks of this size; below two of them one process is faster.
 TASK = 4 << 20
@@ -59,7 +60,7 @@ def decode(
         return
     readinto = streams.open_stream(path)
     source = StreamSource(needles, readinto if progress is None else streams.counted(readinto, progress))
-    yield from map(render, stretches.decode_part(source, feed, whole=WHOLE))
+    yield from map(render, _decode_stream(source, feed))
 
 
 def decode_chunks(chunks: Iterable[bytes], feed: Callable[[], Feed[L]], needles: Needles) -> Iterator[L]:
@@ -67,7 +68,11 @@ def decode_chunks(chunks: Iterable[bytes], feed: Callable[[], Feed[L]], needles:
 
     ``feed`` makes a decoder; it is called once there may be something to decode.
     """
-    return stretches.decode_part(StreamSource(needles, streams.unpacked(chunks)), feed, whole=WHOLE)
+    return _decode_stream(StreamSource(needles, streams.unpacked(chunks)), feed)
+
+
+def _decode_stream(source: StreamSource, feed: Callable[[], Feed[L]]) -> Iterator[L]:
+    yield from stretches.decode_part(source, feed, whole=0 if source.exceeds(WHOLE) else WHOLE)
 
 
 def decode_file(
@@ -102,16 +107,21 @@ def decode_file(
         yield from map(render, stretches.decode_part(source, feed, begin=origin, start=origin, whole=whole))
         return
 
-    def count(start: int, most: int) -> int:
+    def find(start: int, most: int) -> list[int] | None:
         source.rewind()
-        return sum(1 for _ in islice(source.hits(start, start + TASK + LOOK_BACK), most))
+        found = list(islice(source.hits(start, start + TASK + LOOK_BACK), most + 1))
+        if found:
+            source.rewind()
+            found += islice(source.hits(max(start - WARM_UP, origin), start), most + 1)
+        return sorted(found) if len(found) <= most else None
 
-    def work(start: int) -> Iterator[bytes]:
+    def work(start: int, found: Sequence[int] | None) -> Iterator[bytes]:
         stop = start + TASK if start + TASK < size else None
         begin = max(start - WARM_UP, origin)
-        return map(render, stretches.decode_part(source, feed, begin=begin, start=start, stop=stop))
+        where = source if found is None else Found(source, found)
+        return map(render, stretches.decode_part(where, feed, begin=begin, start=start, stop=stop))
 
-    for task, output in fork_map(tasks, count, work, workers):
+    for task, output in fork_map(tasks, find, work, workers):
         if output is None:
             done(task + TASK)
         else:

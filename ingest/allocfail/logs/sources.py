@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from allocfail.logs import search
-from allocfail.logs.streams import PAUSE
+from allocfail.logs.streams import PATIENCE, PAUSE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from allocfail.logs.search import Choice, Needles
 
-__all__ = ["LINE", "LOOK_BACK", "FileSource", "Source", "StreamSource"]
+__all__ = ["LINE", "LOOK_BACK", "FileSource", "Found", "Source", "StreamSource"]
 
 #: What may belong to an event in front of its first needle: the line of suppressed callbacks, the top of a trace whose
 #: header is lost, a header that a mailer wrapped.
@@ -129,6 +130,29 @@ class FileSource(Source):
         return os.pread(self._fd, max(min(size, self._size - offset), 0), offset)
 
 
+class Found:
+    """A file that has been searched: its hits are known, so that nothing is searched, or learned, again."""
+
+    def __init__(self, file: FileSource, hits: Sequence[int]) -> None:
+        """``hits`` are offsets in order: all those in the part of the file that will be asked about."""
+        self._hits = hits
+        self.read = file.read
+        self.before = file.before
+        self.paused = False
+        self.found_by = None
+
+    def find(self, position: int, stop: int | None) -> int:
+        """Return what :meth:`Source.find` would."""
+        hit = next((hit for hit in self._hits if hit >= position), -1)
+        return hit if stop is None or hit < stop else -1
+
+    def rewind(self) -> None:
+        """Do nothing: there is no search to rewind."""
+
+    def decoded_in_vain(self, found_by: Choice, size: int) -> None:
+        """Do nothing: who found the hits has learned from them."""
+
+
 class StreamSource(Source):
     """Bytes that come once: the last of them are kept for looking back."""
 
@@ -153,6 +177,13 @@ class StreamSource(Source):
         self.paused = got == PAUSE
         self._last = got == 0
         piece.end += max(got, 0)
+
+    def exceeds(self, size: int) -> bool:
+        """Read ahead, for a moment; say whether more than ``size`` bytes have come."""
+        patience = monotonic() + PATIENCE
+        while self._piece.end <= size and not self._last and not self.paused and monotonic() < patience:
+            self._fill(0)
+        return self._piece.end > size
 
     def read(self, offset: int, size: int) -> bytes:
         """Take it from the piece; read on where it does not hold a line. Of a stream that pauses: b""."""

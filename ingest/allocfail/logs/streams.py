@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     ReadInto = Callable[[memoryview], int]
 
-__all__ = ["HEAD", "PAUSE", "counted", "is_bzip2", "is_journal", "open_regular", "open_stream", "unpacked"]
+__all__ = ["HEAD", "PATIENCE", "PAUSE", "counted", "is_bzip2", "is_journal", "open_regular", "open_stream", "unpacked"]
 
 #: Returned instead of a number of bytes where nothing has come for :data:`PATIENCE`.
 PAUSE = -1

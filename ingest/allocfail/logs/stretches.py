@@ -10,14 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from allocfail.logs.search import Choice
-    from allocfail.logs.sources import Source
+    from allocfail.logs.sources import Found, Source
 
 __all__ = ["Feed", "Located", "decode_part"]
 
 #: Fed behind a hit in any case: what completes a wrapped line, "last message repeated N times".
 LOOK_AHEAD = 4 << 10
-#: The decoder is fed in slices, small ones first: most hits are no event.
-SLICE_MIN = 8 << 10
+#: The decoder is fed in slices: small ones, for an event is short and what is fed behind it is in vain; larger ones
+#: where hit follows hit, and where all is decoded.
+SLICE_MIN = 4 << 10
 SLICE_MAX = 128 << 10
 #: Fed behind a hit at most while no event has begun: a trace that none is made of may go on for ever.
 GIVE_UP = 64 << 10
@@ -60,7 +61,7 @@ class Feed(Protocol[L_co]):
 
 
 def decode_part(
-    source: Source,
+    source: Source | Found,
     feed: Callable[[], Feed[L]],
     *,
     begin: int = 0,
@@ -92,7 +93,7 @@ def decode_part(
                 yield event
 
 
-def _stretch(source: Source, decoder: Feed[L], stretches: _Stretches) -> Iterator[L]:
+def _stretch(source: Source | Found, decoder: Feed[L], stretches: _Stretches) -> Iterator[L]:
     """Yield the events of the next stretch; what is open at the end of the last, or where the input pauses, too."""
     yield from decoder.decode(stretches.chunks(), stretches.fed)
     if stretches.ended or stretches.given_up or source.paused:
@@ -103,7 +104,7 @@ class _Stretches:
     """What a decoder is fed of one part of an input."""
 
     def __init__(
-        self, source: Source, decoder: Feed[Located], *, begin: int, first: int, stop: int | None, whole: int
+        self, source: Source | Found, decoder: Feed[Located], *, begin: int, first: int, stop: int | None, whole: int
     ) -> None:
         self._source = source
         self._decoder = decoder
@@ -132,7 +133,6 @@ class _Stretches:
             if not data:
                 self.ended = not self._source.paused
                 return
-            self._size = min(self._size * 2, SLICE_MAX)
             cut = data.rfind(b"\n") + 1
             if cut:
                 data = data[:cut]
@@ -154,6 +154,7 @@ class _Stretches:
                 return False
             if self._begins_another() or self.given_up:
                 return False
+            self._size = min(self._size * 2, SLICE_MAX)
         return True
 
     def _settle(self) -> None:

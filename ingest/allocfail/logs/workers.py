@@ -16,8 +16,8 @@ from allocfail.errors import AllocfailError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    Count = Callable[[int, int], int]
-    Work = Callable[[int], Iterator[bytes]]
+    Find = Callable[[int, int], Sequence[int] | None]
+    Work = Callable[[int, Sequence[int] | None], Iterator[bytes]]
 
 __all__ = ["fork_map", "processors", "widen"]
 
@@ -27,8 +27,8 @@ AHEAD = 16 << 20
 PIPE = 512 << 10
 #: Hits in a task up to which it is few events: the parent decodes those, so that not every worker imports a decoder.
 FEW = 64
-#: How many tasks a worker leaves to the parent.
-LEFT = 8
+#: How many tasks a worker leaves to the parent; decoding as many takes about as long as the import.
+LEFT = 16
 
 _HEAD = 5  # of a message from a worker: one byte of kind, four of length
 _OUTPUT, _DONE, _YOURS, _ERROR = 0, 1, 2, 3
@@ -49,18 +49,18 @@ def widen(fd: int) -> None:
         pass  # no pipe, no Linux, or above this user's limit: then it is slower
 
 
-def fork_map(tasks: Sequence[int], count: Count, work: Work, workers: int) -> Iterator[tuple[int, bytes | None]]:
-    """Run ``work`` for every task that ``count`` finds hits in, in forked processes; yield its output in order.
+def fork_map(tasks: Sequence[int], find: Find, work: Work, workers: int) -> Iterator[tuple[int, bytes | None]]:
+    """Run ``work`` for every task that ``find`` finds hits in, in forked processes; yield its output in order.
 
-    ``count`` is called with a task, and with the number up to which it is to count.
-    Behind a task's output comes None. Raises what ``work`` raised, and :class:`AllocfailError` where a worker fails in
-    another way.
+    ``find`` is called with a task, and with the number of hits beyond which it is to give up and return None; ``work``
+    with a task, and with what was found. Behind a task's output comes None. Raises what ``work`` raised, and
+    :class:`AllocfailError` where a worker fails in another way.
     """
     crew = _Crew()
     done = False
     try:
         for number in range(workers):
-            crew.hire(partial(_serve, tasks[number::workers], count, work))
+            crew.hire(partial(_serve, tasks[number::workers], find, work))
         for index, task in enumerate(tasks):
             while True:
                 kind, data = crew.message(index % workers)
@@ -70,7 +70,7 @@ def fork_map(tasks: Sequence[int], count: Count, work: Work, workers: int) -> It
                 if kind == _ERROR:
                     raise _unpickled(data)
                 if kind == _YOURS:
-                    for output in work(task):
+                    for output in work(task, list(map(int, data.split()))):
                         yield task, output
                 yield task, None
                 break
@@ -136,18 +136,18 @@ class _Crew:
             os.waitpid(child, 0)
 
 
-def _serve(tasks: Sequence[int], count: Count, work: Work, pipe: int) -> NoReturn:
+def _serve(tasks: Sequence[int], find: Find, work: Work, pipe: int) -> NoReturn:
     """Be a worker: send what ``work`` yields for each task, and never return."""
     left = LEFT
     try:
         for task in tasks:
-            found = count(task, FEW + 1)
-            if 0 < found <= FEW and left:
+            hits = find(task, FEW)
+            if hits and left:
                 left -= 1
-                _send(pipe, _YOURS, b"")
+                _send(pipe, _YOURS, b" ".join(b"%d" % hit for hit in hits))
                 continue
-            if found:
-                for output in work(task):
+            if hits is None or hits:
+                for output in work(task, hits):
                     _send(pipe, _OUTPUT, output)
             _send(pipe, _DONE, b"")
     except (KeyboardInterrupt, BrokenPipeError):
