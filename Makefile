@@ -53,7 +53,7 @@ pyz: $(STAMP) ## build/allocfail.pyz: one file for hosts that only decode and sh
 	@rm -rf $(BUILD)/pyz && mkdir -p $(BUILD)/pyz
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(BUILD)/pyz .
 	@# What is compiled runs on one Python alone; all of it is left out, and done without or asked for.
-	@cd $(BUILD)/pyz && rm -rf bin stringzilla* stringzillas* zstandard* nh3* lunr* waitress* *.libs && find . -name '*.so' -delete
+	@cd $(BUILD)/pyz && rm -rf bin stringzilla* stringzillas* hyperscan* zstandard* nh3* lunr* waitress* *.libs && find . -name '*.so' -delete
 	@$(BIN)/shiv --quiet --reproducible --compressed --site-packages $(BUILD)/pyz --console-script allocfail \
 		--output-file $(BUILD)/allocfail.pyz --python '/usr/bin/env python3' --no-deps . 2>/dev/null
 	@rm -rf $(BUILD)/pyz

@@ -9,8 +9,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from allocfail.logs import sieve
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from allocfail.logs.sieve import Sieve
 
 __all__ = ["MARGIN", "PIECE", "Choice", "Needles", "Piece", "Search"]
 
@@ -30,11 +34,19 @@ VAIN = 50
 #: By how much what a way cost is believed a piece later: it is tried again in time, for the log may have changed.
 BELIEF = 0.95
 
+#: For how many pieces the sieve is taken until the strings are tried again: the first time, and at most.
+SIFTED = 16
+SIFTED_MOST = 1024
+
 #: What ``~`` in a pattern stands for; mostly one blank, and then nothing else is tried.
 GAP = (
     r"(?: |(?! [A-Za-z0-9])"
     r"(?:[^A-Za-z0-9]|nbsp|u[0-9a-f]{4}|x[0-9a-f]{2}|0[0-9]{2}|\\[nrt]|=[0-9A-F]{2}|\[[0-9;]*[mK]|[bB][rR]){1,24}?)"
 )
+
+
+#: What a pattern may begin with and stand for itself.
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_~"
 
 
 class Needle(NamedTuple):
@@ -61,6 +73,8 @@ class Needles(NamedTuple):
     """Everything to search for."""
 
     families: tuple[Family, ...]
+    patterns: tuple[str, ...] = ()
+    """Of every event, one matches, in which ``~`` is a gap."""
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Needles:
@@ -70,14 +84,25 @@ class Needles(NamedTuple):
         def way(told: Any) -> Way:
             if isinstance(told, list):
                 return Way(tuple(Needle(text.encode(), confirm.get(text)) for text in told), ())
-            if "pattern" in told:
-                return Way((Needle(b"", _pattern(told["pattern"])),), ())
+            if "patterns" in told:
+                return Way((Needle(b"", _pattern(_one_of(told["patterns"]))),), ())
             return Way((), tuple(family(name) for name in told["families"]))
 
         def family(name: str) -> Family:
             return Family(tuple(way(told) for told in facts["families"][name]))
 
-        return cls(tuple(family(name) for name in facts["search"]))
+        ways = [way for family in facts["families"].values() for way in family if isinstance(way, dict)]
+        patterns = tuple(pattern for way in ways for pattern in way.get("patterns", ()))
+        return cls(tuple(family(name) for name in facts["search"]), patterns)
+
+
+def _one_of(patterns: Sequence[str]) -> str:
+    """Join patterns to one that begins with the letters that all begin with, which are searched for faster."""
+    first, last = min(patterns), max(patterns)
+    same = 0
+    while same < len(first) and first[same] == last[same] and first[same] in _LETTERS:
+        same += 1
+    return f"{first[:same]}(?:{'|'.join(pattern[same:] for pattern in patterns)})"
 
 
 def _pattern(text: str) -> re.Pattern[bytes]:
@@ -135,6 +160,11 @@ class Choice:
         """What a piece costs at present."""
         return self._cost(self._way)
 
+    def spent(self, part: float) -> float:
+        """Return what a piece would cost like the ``part`` of one that has been searched."""
+        inner = sum(choice.spent(part) for choice in self._inner[self._way])
+        return self._least[self._way] + self.vain / part + inner
+
     def _cost(self, way: int) -> float:
         return self._costs[way] + sum(choice.cost for choice in self._inner[way])
 
@@ -176,6 +206,15 @@ class Search:
 
         self._find = find
         self._choices = [Choice(family) for family in needles.families]
+        self._patterns = needles.patterns
+        self._sieve: Sieve | None = None
+        """What is gone through first, where that costs less."""
+        self._overspent = 0.0
+        """What would have been saved so far with a sieve."""
+        self._sifts = 0.0
+        """Pieces until the strings are tried again."""
+        self._rounds = SIFTED
+        """For how many pieces the sieve is taken the next time."""
         self.found_by: Choice | None = None
         """How the last hit was found."""
         self._begun = 0
@@ -188,6 +227,10 @@ class Search:
         self._sought = [one for choice in self._choices for one in choice.sought()]
         for one in self._sought:
             one.next = one.clear = -1
+        self._sifted = -1
+        """The offset up to which the piece has gone through the sieve."""
+        self._left: list[tuple[int, int]] = []
+        """The parts of it in which there may be a hit."""
 
     def _change(self) -> None:
         """Search in other ways from here on."""
@@ -198,10 +241,31 @@ class Search:
         """Take note that another piece begins at ``position``."""
         part = self._part(position)
         self._begun = position
+        self._weigh(part)
         # All of them: each has to forget what was in vain.
         changes = [choice.next_piece(part) for choice in self._choices]
         if any(changes):
             self._change()
+
+    def _weigh(self, part: float) -> None:
+        """Decide on the sieve for the next piece."""
+        if self._sieve is not None:
+            self._sifts -= part
+            if self._sifts <= 0:
+                self._sieve = None
+                self._change()
+            return
+        over = sum(choice.spent(part) for choice in self._choices) - sieve.COST
+        if over <= 0 or not self._patterns:
+            self._rounds = SIFTED
+            return
+        self._overspent += over * part
+        if self._overspent > sieve.MAKING:
+            self._sieve = sieve.sieve(self._patterns)
+            if self._sieve is None:
+                self._patterns = ()
+            self._sifts = self._rounds
+            self._rounds = min(self._rounds * 2, SIFTED_MOST)
 
     def _part(self, position: int) -> float:
         """Return how much of a piece lies in front of ``position``."""
@@ -215,6 +279,33 @@ class Search:
 
     def first(self, piece: Piece, position: int, limit: int) -> int:
         """Return the offset of the first hit from ``position`` on, ``limit`` where there is none before that."""
+        if self._sieve is None:
+            return self._searched(piece, position, limit)
+        if self._sifted < limit:
+            self._sift(self._sieve, piece, max(position, self._sifted), limit)
+        for begin, end in self._left:
+            if end > position and begin < limit:
+                stop = min(end, limit)
+                hit = self._searched(piece, max(begin, position), stop)
+                if hit < stop:
+                    return hit
+        return limit
+
+    def _sift(self, through: Sieve, piece: Piece, position: int, limit: int) -> None:
+        """Find the parts of ``position`` to ``limit`` in which there may be a hit."""
+        begin = max(position - MARGIN, piece.base)
+        ends = through.ends(piece.view[begin - piece.base : min(limit + MARGIN, piece.end) - piece.base])
+        self._sifted = limit
+        self._left = [(position, limit)] if ends is None else []
+        for end in ends or ():
+            first, last = max(begin + end - MARGIN, position), min(begin + end + MARGIN, limit)
+            if self._left and first <= self._left[-1][1]:
+                self._left[-1] = (self._left[-1][0], last)
+            elif first < limit:
+                self._left.append((first, last))
+
+    def _searched(self, piece: Piece, position: int, limit: int) -> int:
+        """Return the same of a part of a piece, found by the strings."""
         while True:
             # What another way finds of an event may stand in front of what the one before would have found.
             begin = max(position - MARGIN, piece.base) if self._changed else position
