@@ -60,14 +60,13 @@ def main() -> None:
     machine()
     with tempfile.TemporaryDirectory(prefix="allocfail-bench-", dir=options.dir) as folder:
         size = fitting(options.size, Path(folder))
-        big, near, dumps = (Path(folder) / f"{name}.log" for name in ("big", "near", "dumps"))
+        big, dumps = (Path(folder) / f"{name}.log" for name in ("big", "dumps"))
         kind = write_big(big, size)
-        write_near(near, max(1 << 20, size // 10))
         dumpgen.write_dumps(dumps, options.dumps)
         startup(allocfail, options.rounds)
         search(decode, big, options.rounds, kind)
-        search(decode, near, options.rounds, "nothing but near-misses")
         stream(decode, big, options.rounds)
+        near(decode, Path(folder) / "near.log", size, options.rounds)
         dense(decode, dumps, options.dumps, options.rounds)
         if options.memory:
             memory(decode, big, dumps)
@@ -93,26 +92,6 @@ def write_big(path: Path, size: int) -> str:
                 due += EVERY
             written += file.write(block)
     return f"{len(logs)} real logs"
-
-
-def write_near(path: Path, size: int) -> None:
-    """Write a log in which every line has words of a header, and none is one."""
-    lines = (
-        "memory allocation of {} pages for cache {} deferred, none failed",
-        "PM: hibernation: hibernate_alloc_pages {} of {}",
-        "cma: cma_alloc: reserved, alloc failed, req-size: {} pages, ret: -{}",
-        "order:{} page allocation failures counted: {}",
-        "oom-killer settings: oom_score_adj {} of {}",
-    )
-    block = "".join(
-        f"Mar  4 05:{number // 60 % 60:02}:{number % 60:02} node7 kernel: [{number:5}.000000] "
-        + lines[number % len(lines)].format(number, number % 97)
-        + "\n"
-        for number in range(20_000)
-    ).encode()
-    with path.open("wb") as file:
-        for _ in range(size // len(block) + 1):
-            file.write(block)
 
 
 def machine() -> None:
@@ -175,6 +154,19 @@ def stream(decode: Command, big: Path, rounds: int) -> None:
     }
     times = dict(zip(commands, best(list(commands.values()), rounds), strict=True))
     report(f"pipe of {size / 1e9:.1f} GB, warm", times, size, "cat | allocfail decode -")
+
+
+def near(decode: Command, path: Path, size: int, rounds: int) -> None:
+    """Time logs in which every line has the words of a header and none is one: of all such kinds, and of each alone."""
+    print("\nfile of nothing but near-misses, warm: allocfail decode FILE is … times as fast as grep -F -c")
+    for lines in (dumpgen.NEAR, *((line,) for line in dumpgen.NEAR)):
+        block = dumpgen.near(lines)
+        with path.open("wb") as file:
+            for _ in range(size // len(block) + 1):
+                file.write(block)
+        ours, theirs = best([[*decode, str(path)], ["grep", "-F", "-c", PHRASE, str(path)]], rounds)
+        print(f"  {theirs / ours:5.2f} {ours:7.3f} s  {'all of these' if len(lines) > 1 else lines[0]}")
+    path.unlink()
 
 
 def dense(decode: Command, dumps: Path, count: int, rounds: int) -> None:

@@ -27,18 +27,6 @@ CORPUS = Path(__file__).parents[1] / ".." / "shared" / "corpus"
 NEEDLES = scan.Needles.of(facts.load()["needles"])
 OPTIONS = Options(year=2026)
 
-#: Every line has words of a header, and none is one.
-NEAR = (
-    "memory allocation of {} pages for cache {} deferred, none failed",
-    "PM: hibernation: hibernate_alloc_pages {} of {}",
-    "cma: cma_alloc: reserved, alloc failed, req-size: {} pages, ret: -{}",
-    "order:{} page allocation failures counted: {}",
-    "vmalloc: allocation of {} bytes for size {} went well",
-    "oom-killer settings: oom_score_adj {} of {}",
-    "Out of memory: none killed, process {} of {}",
-    "Mem-Inform: {} of {}",
-)
-
 
 @pytest.fixture
 def _always(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,11 +34,6 @@ def _always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sieve, "COST", -1)
     monkeypatch.setattr(sieve, "MAKING", -1)
     monkeypatch.setattr(search, "SIFTED", 1 << 30)
-
-
-def near(lines: int) -> bytes:
-    """Write a log of near-misses."""
-    return "".join(f"node7 kernel: {NEAR[n % len(NEAR)].format(n, n % 97)}\n" for n in range(lines)).encode()
 
 
 def source(path: Path) -> Iterator[FileSource]:
@@ -69,7 +52,11 @@ def test_without_hyperscan_there_is_none(monkeypatch: pytest.MonkeyPatch) -> Non
     sieve.sieve.cache_clear()
     try:
         assert sieve.sieve(NEEDLES.patterns) is None
-        data = near(30_000) + b"swapper: page allocation failure: order:1, mode:0x20\n" + near(10)
+        data = (
+            dumpgen.near(count=30_000)
+            + b"swapper: page allocation failure: order:1, mode:0x20\n"
+            + dumpgen.near(count=10)
+        )
         monkeypatch.setattr(scan, "WHOLE", 0)
         monkeypatch.setattr(sieve, "MAKING", 0)
         events = list(scan.decode_chunks([data], lambda: Decoder(OPTIONS), NEEDLES))
@@ -126,7 +113,7 @@ def test_the_same_events_come_of_a_log(seed: int) -> None:
     chance = random.Random(seed)
     parts = []
     for _ in range(4):
-        parts += [near(chance.randrange(3000)), dumpgen.generate(chance).text.encode()]
+        parts += [dumpgen.near(count=chance.randrange(3000)), dumpgen.generate(chance).text.encode()]
     data = b"".join(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "WHOLE", 0)
@@ -137,7 +124,7 @@ def test_it_is_taken_for_near_misses_and_left_again(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sieve, "MAKING", 20 * sieve.COST)
     path = tmp_path / "log"
     event = b"swapper: page allocation failure: order:1, mode:0x20\n"
-    bad, good = near(200_000), b"nothing of interest happened here at all\n" * 600_000
+    bad, good = dumpgen.near() * 10, b"nothing of interest happened here at all\n" * 600_000
     path.write_bytes(bad + event + good + event)
     taken: list[tuple[int, bool]] = []
     weigh = search.Search._weigh

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dumpgen import kernels, prefixes, reports, tangles
 from dumpgen.kernels import ARCHES, KERNELS
-from dumpgen.logs import write_dumps, write_log
+from dumpgen.logs import NEAR, near, write_dumps, write_log
 from dumpgen.model import Dump, Event, Kernel
 from dumpgen.prefixes import PREFIXES
 from dumpgen.reports import KINDS, Settings
@@ -24,12 +24,14 @@ __all__ = [
     "ARCHES",
     "KERNELS",
     "KINDS",
+    "NEAR",
     "PREFIXES",
     "TANGLES",
     "Dump",
     "Event",
     "Kernel",
     "generate",
+    "near",
     "write_dumps",
     "write_log",
 ]

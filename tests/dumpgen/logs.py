@@ -12,9 +12,36 @@ from dumpgen.kernels import data
 if TYPE_CHECKING:
     from dumpgen.model import Dump
 
-__all__ = ["write_dumps", "write_log"]
+__all__ = ["NEAR", "near", "write_dumps", "write_log"]
 
 CHUNK = 8 << 20
+
+#: Lines with the words of a header, and in their order or not, none of which is one. Each takes two numbers.
+NEAR = (
+    "memory allocation of {} pages for cache {} deferred, none failed",
+    "PM: hibernation: hibernate_alloc_pages {} of {}",
+    "cma: cma_alloc: reserved, alloc failed, req-size: {} pages, ret: -{}",
+    "order:{} page allocation failures counted: {}",
+    "page allocation failure: order {} was asked for {} times",
+    "page allocation stalls for order {}: {}",
+    "vmalloc: allocation of {} bytes for size {} went well",
+    "SLUB: can allocate memory on {} of {} nodes",
+    "warn_alloc is set to {} of {}",
+    "oom-killer settings: oom_score_adj {} of {}",
+    "gfp_mask=0x{} and mode:0x{} are gfp=0x0",
+    "Out of memory: none killed, process {} of {}",
+    "Mem-Inform: {} of {}",
+)
+
+
+def near(lines: tuple[str, ...] = NEAR, count: int = 20_000) -> bytes:
+    """Write a log of near-misses, the lines in turns."""
+    return "".join(
+        f"Mar  4 05:{number // 60 % 60:02}:{number % 60:02} node7 kernel: [{number:5}.000000] "
+        + lines[number % len(lines)].format(number, number % 97)
+        + "\n"
+        for number in range(count)
+    ).encode()
 
 
 def _noise(rng: random.Random, size: int) -> bytes:

@@ -105,7 +105,8 @@ class Feed:
         self._options = options
         self._growing = _Growing(options)
         families = Needles.of(facts.load()["needles"]).families
-        self._needles = [needle for family in families for way in family.ways[:1] for needle in way.needles]
+        ways = [way for family in families for way in family.ways[:1]]
+        self._needles = [(needle.text, needle.pattern()) for way in ways for needle in way.needles]
         self._buffer = bytearray()
         self._base = offset
         """Offset of the buffer's first byte."""

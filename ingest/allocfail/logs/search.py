@@ -7,6 +7,7 @@ string costs the same in any text, looking at a hit costs every time, and what i
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allocfail.logs import sieve
@@ -53,7 +54,12 @@ class Needle(NamedTuple):
     """A string to search for, and what has to match from a hit on; or, without a string, a pattern alone."""
 
     text: bytes
-    pattern: re.Pattern[bytes] | None
+    told: str
+    """The pattern as it is told, "" for none: most are never compiled."""
+
+    def pattern(self) -> re.Pattern[bytes] | None:
+        """Compile the pattern."""
+        return _pattern(self.told) if self.told else None
 
 
 class Way(NamedTuple):
@@ -79,13 +85,13 @@ class Needles(NamedTuple):
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Needles:
         """Make them of the content of ``kb/facts/needles.yml``."""
-        confirm = {text: _pattern(pattern) for text, pattern in facts["confirm"].items()}
+        confirm = facts["confirm"]
 
         def way(told: Any) -> Way:
             if isinstance(told, list):
-                return Way(tuple(Needle(text.encode(), confirm.get(text)) for text in told), ())
+                return Way(tuple(Needle(text.encode(), confirm.get(text, "")) for text in told), ())
             if "patterns" in told:
-                return Way((Needle(b"", _pattern(_one_of(told["patterns"]))),), ())
+                return Way((Needle(b"", _one_of(told["patterns"])),), ())
             return Way((), tuple(family(name) for name in told["families"]))
 
         def family(name: str) -> Family:
@@ -105,6 +111,7 @@ def _one_of(patterns: Sequence[str]) -> str:
     return f"{first[:same]}(?:{'|'.join(pattern[same:] for pattern in patterns)})"
 
 
+@cache
 def _pattern(text: str) -> re.Pattern[bytes]:
     return re.compile(text.replace("~", GAP).encode(), re.DOTALL)
 
@@ -127,10 +134,11 @@ class Piece:
 class _Sought:
     """A needle, and how far the search for it is."""
 
-    __slots__ = ("choice", "clear", "needle", "next")
+    __slots__ = ("choice", "clear", "next", "pattern", "text")
 
     def __init__(self, needle: Needle, choice: Choice) -> None:
-        self.needle = needle
+        self.text = needle.text
+        self.pattern = needle.pattern()
         self.choice = choice
         self.next = -1
         """The last hit found; it is the first behind every position searched from so far."""
@@ -144,7 +152,8 @@ class Choice:
     def __init__(self, family: Family) -> None:
         """Begin with the first way."""
         self._inner = [[Choice(one) for one in way.families] for way in family.ways]
-        self._sought = [[_Sought(needle, self) for needle in way.needles] for way in family.ways]
+        self._needles = [way.needles for way in family.ways]
+        self._sought: dict[int, list[_Sought]] = {}
         self._least = [
             float(sum(STRING_COST if needle.text else PATTERN_COST for needle in way.needles)) for way in family.ways
         ]
@@ -170,7 +179,10 @@ class Choice:
 
     def sought(self) -> list[_Sought]:
         """Return the needles to search for at present."""
-        return self._sought[self._way] + [one for choice in self._inner[self._way] for one in choice.sought()]
+        way = self._way
+        if way not in self._sought:
+            self._sought[way] = [_Sought(needle, self) for needle in self._needles[way]]
+        return self._sought[way] + [one for choice in self._inner[way] for one in choice.sought()]
 
     def compare(self, part: float) -> bool:
         """Go over to the cheapest way; say whether it is another. ``part`` of a piece has been searched."""
@@ -331,7 +343,7 @@ class Search:
 
     def _seek(self, one: _Sought, piece: Piece, position: int, limit: int) -> None:
         """Find the next hit of a needle before ``limit``; stop early where too many are in vain."""
-        text, pattern = one.needle
+        text, pattern = one.text, one.pattern
         base, held = piece.base, piece.end - piece.base
         at = max(position, one.clear) - base
         if pattern is not None and not text:

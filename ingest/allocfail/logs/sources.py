@@ -6,6 +6,7 @@ import os
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from allocfail.errors import AllocfailError
 from allocfail.logs import search
 from allocfail.logs.streams import PATIENCE, PAUSE
 
@@ -160,8 +161,12 @@ class StreamSource(Source):
         """``readinto`` fills a buffer with what there is, and returns how many bytes that was, 0 at the end."""
         super().__init__(needles, LINE + search.PIECE)
         self._readinto = readinto
+        self._trouble: Exception | None = None
+        """What came up while reading ahead: raised behind what could be read."""
 
     def _fill(self, position: int) -> None:
+        if self._trouble is not None:
+            raise self._trouble
         piece = self._piece
         used = piece.end - piece.base
         if used > len(piece.buffer) - search.PIECE // 4:
@@ -181,8 +186,11 @@ class StreamSource(Source):
     def exceeds(self, size: int) -> bool:
         """Read ahead, for a moment; say whether more than ``size`` bytes have come."""
         patience = monotonic() + PATIENCE
-        while self._piece.end <= size and not self._last and not self.paused and monotonic() < patience:
-            self._fill(0)
+        try:
+            while self._piece.end <= size and not self._last and not self.paused and monotonic() < patience:
+                self._fill(0)
+        except (AllocfailError, OSError) as error:
+            self._trouble = error
         return self._piece.end > size
 
     def read(self, offset: int, size: int) -> bytes:
