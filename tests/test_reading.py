@@ -465,6 +465,16 @@ def test_pieces_of_a_header() -> None:
     assert texts(f"tail:\n{HEADER[11:]}\n") == [f"tail: {HEADER[11:]}"]
 
 
+@pytest.mark.parametrize(
+    "header", ["swapper: page allocation failure: order:1, mode:0x20", "SLUB: Unable to allocate memory on node -1"]
+)
+def test_a_header_without_a_prefix_goes_on_with_nothing_but_a_name(header: str) -> None:
+    line = "Mar  4 05:00:02 node7 kernel: [    2.000000] cma_alloc is set to 2 of 2 and more"
+    assert texts(f"{line}\n{header}\n") == [line[45:], header]
+    line = "Mar  4 05:00:02 a-node-with-a-name-of-some-length kernel: [    2.000000] Web"
+    assert texts(f"{line}\nContent: {header[9:]}\n") == [f"Web Content: {header[9:]}"]
+
+
 # --- invariants ---
 
 FRAGMENTS = [

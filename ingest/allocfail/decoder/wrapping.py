@@ -36,6 +36,10 @@ _FIRST = 72
 _WIDEST = 80
 _SHORT = 40
 
+#: What stands in front of a header's words at most: a task's name of 15 characters (TASK_COMM_LEN, include/linux/sched.h)
+#: and " invoked".
+_TASK = 23
+
 _HEX = r"0x[0-9a-f]"
 _FRAME_END = re.compile(rf"[+]{_HEX}+/{_HEX}+$").search
 _FRAME_CUT = re.compile(r"[A-Za-z0-9_][+](?:0(?:x(?:[0-9a-f]+(?:/(?:0(?:x)?)?)?)?)?)?$").search
@@ -168,7 +172,7 @@ class Wrapping:
             # The first word did not fit behind the prefix.
             return "" if kmsg or (framed and width(last) + _first(b) >= _NARROW) else None
         found = self._joint(a, b, last, framed=framed)
-        if found is None and (width(last) + _first(b) >= _NARROW if kmsg else framed and self._full(b, last)):
+        if found is None and (width(last) + _first(b) >= _NARROW if kmsg else framed and self._full(a, b, last)):
             found = self._space(a, last)
         if found is not None:
             columns = width(last) - _quoted(last)
@@ -187,13 +191,13 @@ class Wrapping:
         full = width(a.raw) + 1 + _first(word) > _FIRST
         return a.text == "[" or (a.text == "" and a.time is not None and word[:1] == "[" and full)
 
-    def _full(self, b: str, last: str) -> bool:
+    def _full(self, a: str, b: str, last: str) -> bool:
         """Say whether a mail program had to break the line: its width would not take the next word.
 
         Where lines have prefixes that is enough. What only ever begins a line is none of a continuation.
         """
-        if self._headed(last) and self._headed(b):
-            return False  # two headers, of which the second lost its prefix
+        if self._headed(b) and (self._headed(last) or len(a) > _TASK):
+            return False  # a header without a prefix: what is in front of one is a task's name at most
         if self._indented and b[0] != "=":
             return False  # journalctl's second line of a record; the kernel prints two blanks before "=" only
         if b.startswith(self._wording.starts) and not b.startswith(self._wording.within):

@@ -25,10 +25,10 @@ __all__ = ["MARGIN", "PIECE", "Choice", "Needles", "Piece", "Search"]
 PIECE = 512 << 10
 #: Bytes behind a hit that confirming it may look at, and a few in front; pieces overlap by as much.
 MARGIN = 256
-#: What searching a piece costs, for a string and for a pattern, and what decoding a byte costs, where looking at a hit
-#: costs one (half a microsecond).
+#: What searching a piece costs, for a string and, in a log that needs one, for a pattern, and what decoding a byte
+#: costs, where looking at a hit costs one (half a microsecond).
 STRING_COST = 60
-PATTERN_COST = 700
+PATTERN_COST = 3000
 DECODED_COST = 0.15
 #: Hits in vain in one piece after which the ways are compared, the first time.
 VAIN = 50
