@@ -36,8 +36,8 @@ _FIRST = 72
 _WIDEST = 80
 _SHORT = 40
 
-#: What stands in front of a header's words at most: a task's name of 15 characters (TASK_COMM_LEN, include/linux/sched.h)
-#: and " invoked".
+#: What stands in front of a header's words at most: a task's name of 15 characters and " invoked". TASK_COMM_LEN is 16
+#: (include/linux/sched.h).
 _TASK = 23
 
 _HEX = r"0x[0-9a-f]"
