@@ -227,7 +227,8 @@ class Wrapping:
             return " "
         if b[0] == "(" and _ADDRESS_END(a) and _FROM(b):
             return " "
-        if (_ADDRESS_CUT(a) and _ADDRESS_REST(b)) or (_NAME_OPEN(a) and _NAME_CLOSED(b)):
+        # What is looked for at the beginning of one comes before what is looked for at the end of the other.
+        if (_ADDRESS_REST(b) and _ADDRESS_CUT(a)) or (_NAME_CLOSED(b) and _NAME_OPEN(a)):
             return ""
         if "+0x" in a:
             return self._frame(a, b, last, framed=framed)
@@ -243,7 +244,7 @@ class Wrapping:
                 return " " if b[0] == "(" or (far and _SYMBOL(b)) else None
             if not _FROM_ADDRESS(a):
                 return None
-        if _COUNTERS(a) and not _COUNTERS(b):
+        if ":" in a and _COUNTERS(a) and not _COUNTERS(b):
             whole = _COUNTER_END(a)
             if _COUNTER(b):
                 return " " if whole else ""
@@ -286,7 +287,7 @@ class Wrapping:
                 far and (b.endswith("(DT)") or a.endswith(("BIOS", ",")) or a.count("(") > a.count(")"))
             )
             return self._space(a, last) if cut else None
-        if _BUDDY(a):
+        if "*" in a and _BUDDY(a):
             if _BUDDY_END(a):
                 return None
             if _BUDDY_REST(b):
@@ -310,11 +311,11 @@ class Wrapping:
             return " "
         if b.startswith(self._wording.killed) and "Killed process " in a:
             return " "
-        if (m := _LAST_KEY(a)) and (n := _FIRST_KEY(b)):
+        if (n := _FIRST_KEY(b)) and (m := _LAST_KEY(a)):
             return " " if f"{m[1]} {n[1]}" in self._wording.neighbours else None
         if a.startswith("Workqueue: "):
             return " " if b[0] == "(" and b.endswith(")") else None
-        if _FROM_ADDRESS(a):
+        if ") from" in a and _FROM_ADDRESS(a):
             return " "
         # Registers, stack words and code bytes: in no field, but then no lines of their own either.
         if framed and width(last) >= _NARROW and a.startswith(("Code:", "Stack")) and _HEX_WORDS(b):
