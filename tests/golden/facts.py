@@ -181,6 +181,12 @@ def _wrap_start(start: str) -> Any:
     return _joined(first, f"{start}something").removeprefix(first.partition("kernel: ")[2])
 
 
+def _wrap_end(end: str) -> Any:
+    """Whether a line that ends so goes on with one that would not have fitted."""
+    first = f"Feb 14 15:24:15 h kernel: something that begins a line{end}"
+    return _joined(first, "something-long-enough-not-to-fit").removeprefix(first.partition("kernel: ")[2])
+
+
 def _killed(word: str) -> Any:
     first = "Out of memory: Killed process 12 (victim)"
     return _joined(first, f"{word}7").removeprefix(first)
@@ -290,6 +296,7 @@ PROBES: dict[str, Callable[[Any], Any]] = {
     "wording.noise_start": _noise,
     "wording.report_start": _report,
     "wording.trace_start": _trace_start,
+    "wraps.ends": _wrap_end,
     "wraps.glued": _wrap_more,
     "wraps.headers": _wrap_header,
     "wraps.killed": _killed,

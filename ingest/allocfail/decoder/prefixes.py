@@ -67,6 +67,11 @@ _KERNELS = 7
 #: What logger(1) writes for root, whose name no process has; ``tmux: server`` is one.
 _LOGGERS = frozenset({"root", "logger"})
 _KERNEL_TAG = re.compile(r"kernel(?:\[[^\]\x00-\x20]{0,16}\])?:").match
+#: A host that names nothing but itself in front of the kernel's tag; what people say of a kernel is none.
+_HOST = re.compile(
+    r"(?!(?:[Tt]he|[Aa]|[Mm]y|[Oo]ur|[Yy]our|[Tt]his|[Tt]hat|[Ll]inux|[Ii]n|[Ff]rom|[Bb]y|[Ww]ith|[Nn]ew|[Oo]ld)"
+    r"[\x00-\x20])([0-9A-Za-z][0-9A-Za-z._-]{0,62})[\x00-\x20]+$"
+).match
 _LAST_WORD = re.compile(r"(?:^|[\x00-\x20])([0-9A-Za-z][0-9A-Za-z._-]*)[\x00-\x20]+$").search
 _START = re.compile(r"(?<![A-Za-z0-9])[\[<0-9A-Za-z]").search
 #: Source code that holds a header's words.
@@ -133,7 +138,7 @@ def _match(shape: str, line: str) -> int:
 def _is_name(lead: str) -> bool:
     """Whether what stands before a header's words can be nothing but a process name."""
     m = _MARKUP(lead)
-    return is_comm(lead) and (m is None or m.end() == 0)
+    return is_comm(lead) and (m is None or m.end() == 0) and " kernel: " not in lead
 
 
 def _name_in(lead: str) -> int:
@@ -283,10 +288,12 @@ class Prefixes:
                 inner = inner._replace(text=inner.text[name:], start=0)
             junk = line[:at]
             weak = inner.uptime is None and inner.time is None
-            if weak and not _is_log(junk):
+            host = _HOST(junk) if _KERNEL_TAG(line, at) else None
+            if weak and host is None and not _is_log(junk):
                 continue
             self._learn(junk)
-            return _closed(_behind(junk, inner, found))
+            whole = _closed(_behind(junk, inner, found))
+            return whole if host is None else whole._replace(host=host[1])
         return None
 
     def _unknown(self, line: str, found: Frame, lead: str, words: int) -> Frame | None:

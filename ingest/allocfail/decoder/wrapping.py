@@ -121,6 +121,7 @@ class _Wording(NamedTuple):
     starts: tuple[str, ...]
     within: tuple[str, ...]
     sizes: tuple[str, ...]
+    ends: tuple[str, ...]
     killed: tuple[str, ...]
     neighbours: frozenset[str]
 
@@ -130,6 +131,11 @@ def _wording() -> _Wording:
     wraps = facts.load()["wraps"]
     lists = {name: tuple(wraps[name]) for name in _Wording._fields if name != "neighbours"}
     return _Wording(**lists, neighbours=frozenset(wraps["neighbours"]))
+
+
+@cache
+def _totals() -> tuple[str, ...]:
+    return tuple(facts.load()["memory"]["totals"])
 
 
 def _read_on(a: str, b: str, phrases: tuple[str, ...]) -> str | None:
@@ -172,8 +178,9 @@ class Wrapping:
             # The first word did not fit behind the prefix.
             return "" if kmsg or (framed and width(last) + _first(b) >= _NARROW) else None
         found = self._joint(a, b, last, framed=framed)
-        if found is None and (width(last) + _first(b) >= _NARROW if kmsg else framed and self._full(a, b, last)):
-            found = self._space(a, last)
+        if found is None and not self._apart(a, b, last):
+            full = width(last) + _first(b) >= _NARROW if kmsg else framed and self._full(b, last)
+            found = self._space(a, last) if full else None
         if found is not None:
             columns = width(last) - _quoted(last)
             self._cuts.add(columns)
@@ -191,19 +198,38 @@ class Wrapping:
         full = width(a.raw) + 1 + _first(word) > _FIRST
         return a.text == "[" or (a.text == "" and a.time is not None and word[:1] == "[" and full)
 
-    def _full(self, a: str, b: str, last: str) -> bool:
+    def _full(self, b: str, last: str) -> bool:
         """Say whether a mail program had to break the line: its width would not take the next word.
 
         Where lines have prefixes that is enough. What only ever begins a line is none of a continuation.
         """
-        if self._headed(b) and (self._headed(last) or len(a) > _TASK):
-            return False  # a header without a prefix: what is in front of one is a task's name at most
         if self._indented and b[0] != "=":
             return False  # journalctl's second line of a record; the kernel prints two blanks before "=" only
-        if b.startswith(self._wording.starts) and not b.startswith(self._wording.within):
-            return False
         columns = width(last) - _quoted(last)
         return _SHORT <= columns <= _WIDEST and width(last) + 1 + _first(b) > _FIRST
+
+    def _apart(self, a: str, b: str, last: str) -> bool:
+        """Say whether two texts of which none is seen to go on are two lines.
+
+        The first has all that its kind has, or the second begins one: before a header stands a task's name at most.
+        """
+        if b.startswith(self._wording.starts) and not b.startswith(self._wording.within):
+            return True
+        if self._headed(b) and (self._headed(last) or len(a) > _TASK):
+            return True
+        if self._headed(a) and any(mask in a for mask in self._wording.masks):
+            return True
+        if self._hard(last) and (b[0] in ",.[(/" or _FEW_HEX(b)):
+            return False  # what looks whole may be cut at a terminal's edge
+        if a.endswith(self._wording.ends):
+            return True
+        if a.startswith("node ") and ", objs: " in a and "0" <= a[-1] <= "9":
+            return True
+        if "Killed process " in a and a.endswith((")", ").", "kB")):
+            return True
+        if " func:" in a or ((b[0] not in "[(" or b[-1] not in "])") and _FRAME_END(a)):
+            return True
+        return "0" <= a[0] <= "9" and a.endswith(_totals())
 
     def _headed(self, text: str) -> bool:
         return any(phrase in text for phrase in self._wording.headers)
