@@ -6,7 +6,10 @@ import random
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import dumpgen
 from allocfail.decoder.enrich import enrich
 from allocfail.logs.events import Options, decode_bytes
 from dumpgen import KERNELS, reports
@@ -299,3 +302,53 @@ def test_a_sign_in_front_is_no_part_of_a_name_and_a_level_is_no_host(before: str
         "priority": at(event.document, "log.syslog.priority"),
     }
     assert {key: value for key, value in found.items() if value is not None} == said
+
+
+#: Prefixes that no list has, with a line's number, a second of it and an epoch.
+UNLISTED = (
+    "db3 ",
+    "{epoch}.123 ",
+    "#{n} ",
+    "[kern.warn] ",
+    "{n}: [node7.example.org] ",
+    "[ERROR] +{n}.{n:03} ",
+    "2024-03-04 12:00:{second:02},{n:03} INFO [{n}] ",
+    "2024-03-04 12:00:{second:02},{n:03} {epoch}.123 ",
+    "<web-01> ",
+    "guest - linux| ",
+    "(console) ",
+    "T{n} ",
+    "04/Mar/2024:05:06:{second:02} +0100 ",
+    "04/Mar/2024:05:06:{second:02} +0100 host [ 5000.{n:06}] ",
+    "kern - ",
+    "{n}s [warning] ",
+    "0x{n:04x} guest - db3 ",
+    "WARN: klog - <web-01> ",
+    "(serial) > +{n}.001 ",
+    "kern.warn: #{n} ",
+)
+
+
+@pytest.mark.parametrize("prefix", UNLISTED)
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=12, deadline=None)
+def test_any_prefix_in_front_of_every_line_of_a_dump(prefix: str, seed: int) -> None:
+    dump = dumpgen.generate(random.Random(seed), prefix="none")
+    lines = dump.text.rstrip("\n").split("\n")
+    shipped = "".join(
+        prefix.format(n=number, second=number % 60, epoch=1709500000 + number) + line + "\n"
+        for number, line in enumerate(lines)
+    )
+    assert _said(shipped) == _said(dump.text)
+
+
+def _said(text: str) -> list[tuple[object, ...]]:
+    """Return what the events of a text are, but for where and when they were."""
+    return [
+        (
+            event.document.get("process", {}).get("name"),
+            *(event.document["allocfail"].get(name) for name in ("kind", "order", "complete", "gfp", "memory", "slab")),
+            event.document["allocfail"]["fingerprint"]["id"],
+        )
+        for event in decode_bytes(text.encode(), Options(year=2026))
+    ]

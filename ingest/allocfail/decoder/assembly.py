@@ -175,7 +175,7 @@ class Dump:
     @property
     def embodied(self) -> bool:
         """Whether anything of a body was seen."""
-        return self.banner is not None or self.traced or self.memory.started
+        return self.banner is not None or self.traced or self.memory.started or self.slab.cache is not None
 
     @property
     def comm(self) -> str | None:
@@ -338,6 +338,8 @@ class Assembler:
     def _place(self, stream: _Stream, said: Said, text: str) -> None:
         target = stream.target
         record = said.record
+        if record.task and stream.open and _may_be(stream.open[-1].comm, record.task):
+            _name(stream.open[-1], record.task)
         if target is not None and target.memory.started and "alloc" not in text and is_memory_line(text):
             target.memory.add(text)
             self._own(stream, target, record)
@@ -439,6 +441,7 @@ class Assembler:
             self._flush_precursor(stream)
             # Its place among the events is where it stands, whatever it turns out to be.
             place = Dump(header.kind, None, record, precursor=header)
+            place.doubtful = record.doubtful
             self._queue.append(place)
             stream.precursor = (header, (record,), stream.count, place)
             return
@@ -531,7 +534,7 @@ class Assembler:
             chosen.interleaved = True
             chosen.trace, chosen.traced, chosen.sealed, chosen.begun_trace = TraceBuilder(), False, False, False
         if chosen is not None:
-            _name(chosen, banner)
+            _name(chosen, banner.comm)
         stream.foreign = False
         if chosen is None:
             chosen = Dump("page_allocation_failure", None, None, last=stream.count)
@@ -772,9 +775,10 @@ class Assembler:
             return
         header, lines, _, dump = stream.precursor
         stream.precursor = None
-        dump.precursor, dump.head, dump.closed = header, lines[-1], True
+        dump.precursor, dump.head = header, lines[-1]
         for line in lines:
             dump.take(line)
+        self._close(stream, dump)
 
     def _age(self, stream: _Stream) -> None:
         count = stream.count
@@ -887,14 +891,18 @@ def _may_be(header: str | None, banner: str) -> bool:
     return end > 0 and banner != "" and header.endswith(banner) and _APART(header, end - 1) is not None
 
 
-def _name(dump: Dump, banner: Banner) -> None:
-    """Let the banner decide how a task is called whose header's prefix is not certain."""
+def _name(dump: Dump, comm: str) -> None:
+    """Let the body decide how a task is called whose header's prefix is not certain."""
     header, head = dump.header, dump.head
-    if header is None or head is None or _same_task(header.comm, banner.comm):
+    if header is None or head is None or _same_task(header.comm, comm):
         return
-    dump.header = replace(header, comm=banner.comm)
+    dump.header = replace(header, comm=comm)
     rest = head.text[len(header.comm or "") :]
-    dump.head = head._replace(text=banner.comm + (rest if rest.startswith(": ") or header.comm else ": " + rest))
+    if rest.startswith("invoked "):
+        rest = " " + rest
+    elif not rest.startswith(": ") and not header.comm:
+        rest = ": " + rest
+    dump.head = head._replace(text=comm + rest)
 
 
 def _is_words(text: str) -> bool:

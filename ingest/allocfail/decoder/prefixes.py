@@ -38,14 +38,14 @@ _SAID = re.compile(
 _NAMELESS = re.compile(
     r"SL[AU]B: Unable to allocate memory on |vmap allocation for size [0-9]|vmalloc: allocation failure[:,] "
     r"|vmalloc_node_range for size [0-9]|Out of memory(?: \([^)]*\))?: Kill(?:ed)? process [0-9]"
-    r"|Memory cgroup out of memory: Kill(?:ed)? process [0-9]|oom-kill:constraint="
+    r"|Memory cgroup out of memory: Kill(?:ed)? process [0-9]|oom-kill:constraint=|(?<!invoked )oom-killer: gfp_mask=0x"
     r"|warn_alloc(?:_failed)?: [0-9]+ callbacks"
 ).search
 #: A header whose name somebody took.
 _BARE = re.compile(r"page allocation (?:failure[:.] order:|stalls for [0-9]{1,20}ms, order:)[0-9]{1,18}, mode:0x").match
 _BODY = re.compile(
     r"CPU: [0-9]+ (?:UID: [0-9]+ )?PID: [0-9]+ Comm: |Pid: [0-9]+, comm: |Call [Tt]race:|Backtrace:"
-    r"|Hardware name: |Mem-[Ii]nfo:"
+    r"|Hardware name: |Mem-[Ii]nfo:|(?:<IRQ> +)?\[<[0-9a-f]{8,16}>\] |cache: [^\x00-\x20,]{1,64}, object size: "
 ).search
 _CLOCK_FIRST = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})? +").match
 _CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}").search
@@ -59,7 +59,7 @@ _STRUCTURE = re.compile(r"(?:[|>\]]|=\"|\t)[\x00-\x20]*$").search
 _TAIL = re.compile(r"[^\x00-\x20|>\]\"=]+$").search
 #: The tag of a program other than the kernel, as syslog(3) and logger(1) write it, and a host in front.
 _TAG = re.compile(
-    r"(?:(?P<host>[0-9A-Za-z][0-9A-Za-z._-]{0,254}) )?"
+    r"(?:(?![0-9]+(?:[.][0-9]+)? )(?P<host>[0-9A-Za-z][0-9A-Za-z._-]{0,254}) )?"
     r"(?P<tag>[A-Za-z_][A-Za-z0-9_./-]{0,31})(?P<pid>\[[0-9]{1,10}\])?:(?:[\x00-\x20]|\Z)"
 ).match
 #: The highest priority that the kernel's facility has.
@@ -72,7 +72,14 @@ _HOST = re.compile(
     r"(?!(?:[Tt]he|[Aa]|[Mm]y|[Oo]ur|[Yy]our|[Tt]his|[Tt]hat|[Ll]inux|[Ii]n|[Ff]rom|[Bb]y|[Ww]ith|[Nn]ew|[Oo]ld)"
     r"[\x00-\x20])([0-9A-Za-z][0-9A-Za-z._-]{0,62})[\x00-\x20]+$"
 ).match
-_LAST_WORD = re.compile(r"(?:^|[\x00-\x20])([0-9A-Za-z][0-9A-Za-z._-]*)[\x00-\x20]+$").search
+#: A host right behind a time, with or without a zone or a year.
+_HOST_BEHIND = re.compile(
+    r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?[\x00-\x20]*(?:Z|[+-][0-9]{2}:?[0-9]{2}|[A-Z]{3,4}|[0-9]{4})?"
+    r"[\x00-\x20]+(?![0-9]+(?:[.][0-9]+)?[\x00-\x20])(?P<host>[0-9A-Za-z][0-9A-Za-z._-]*)[\x00-\x20]+$"
+).search
+_LEVELS = frozenset(
+    ("emerg", "alert", "crit", "err", "error", "warn", "warning", "notice", "info", "debug", "fatal", "kern", "kernel")
+)
 _START = re.compile(r"(?<![A-Za-z0-9])[\[<0-9A-Za-z]").search
 #: Source code that holds a header's words.
 _CODE = re.compile(r"\"|/\*|//").search
@@ -174,6 +181,8 @@ class Prefixes:
         """The shape of what stands in front of all that is known."""
         self._lead = ""
         """What stood before the words of a header where prefix and name could not be told apart."""
+        self._hosts = True
+        """Whether a host that stands in what was learned counts: not where none was told from the header's name."""
         self._tag = ""
         """The program that says it wrote the header."""
         self._left = 0
@@ -182,10 +191,13 @@ class Prefixes:
         """Something is learned, or about to be: every line has to be shown."""
         self.doubtful = False
         """The line read last is a header only if a body follows."""
+        self.task = ""
+        """The process name of the header before, where the line read last shows what stands in front of it."""
 
     def read(self, line: str, found: Frame) -> Frame:
         """Return a line taken apart; ``found`` is what framing made of it."""
         self.doubtful = False
+        self.task = ""
         text = found.text
         if "alloc" in text or "oom-kill" in text or " memory: Kill" in text:
             header = self._header(line, found)
@@ -213,6 +225,7 @@ class Prefixes:
             return tagged
         if found.start > 0:
             if is_comm(lead) and _junk_in(found, lead) == 0:
+                self._await(_front(line, found, lead) if " " in lead else "")
                 return found
         elif (m := _CLOCK_FIRST(lead)) and is_comm(lead[m.end() :]) and _name_in(lead) == 0:
             self._learn(lead[: m.end()])
@@ -228,24 +241,30 @@ class Prefixes:
         end = _match(self._front, line) if self._front else -1
         if end < 0:
             return None
-        inner = _behind(line[:end], frame(line[end:]), found)
+        inner = _behind(line[:end], frame(line[end:]), found, hosts=self._hosts)
         words = _WORDS(inner.text)
-        return _closed(inner) if words is not None and is_comm(inner.text[: words.start()]) else None
+        whole = _starts_nameless(inner.text) if words is None else is_comm(inner.text[: words.start()])
+        return _closed(inner) if whole else None
 
     def _nameless(self, line: str, found: Frame) -> Frame | None:
         """Return a line of the kernel's without a name in front, behind an unknown prefix."""
         m = _NAMELESS(found.text)
         if m is None or m.start() == 0:
             return None
-        inner = self._tagged(line, found) or self._inner(line, found)
+        inner = self._learned(line, found) or self._tagged(line, found) or self._inner(line, found)
         if inner is not None:
             return inner
         junk = found.text[: m.start()]
         mark = _MARKUP(junk)
         if _is_log(junk) or (mark is not None and mark.end() == len(junk)):
-            self._learn(junk)
-            return _closed(found._replace(text=found.text[m.start() :], start=found.start + m.start()))
-        return None
+            self._learn(_front(line, found, junk))
+        elif len(junk) <= _LONGEST:
+            # A sentence, until a body with the same in front shows that it is a log.
+            self.doubtful = True
+            self._await(_front(line, found, junk))
+        else:
+            return None
+        return _closed(found._replace(text=found.text[m.start() :], start=found.start + m.start()))
 
     def _tagged(self, line: str, found: Frame) -> Frame | None:
         """Return a header that another program than the kernel says it wrote; its further lines have the same tag."""
@@ -292,7 +311,7 @@ class Prefixes:
             if weak and host is None and not _is_log(junk):
                 continue
             self._learn(junk)
-            whole = _closed(_behind(junk, inner, found))
+            whole = _closed(_behind(junk, inner, found, hosts=True))
             return whole if host is None else whole._replace(host=host[1])
         return None
 
@@ -304,19 +323,20 @@ class Prefixes:
         at = 0 if mark is None else mark.end()
         if at and _is_name(lead[at:]):
             # Text that somebody quotes, until a body shows that it is a log.
-            self._learn(line[: found.start] + lead[:at])
+            self._learn(_front(line, found, lead[:at]))
             self.doubtful = _NUMBER(lead[:at]) is None
             return _closed(found._replace(text=found.text[at:], start=found.start + at))
         name = _name_in(lead)
         if name > 0 and (found.start > 0 or _is_log(lead[:name])):
-            self._learn(line[: found.start] + lead[:name])
+            self._learn(_front(line, found, lead[:name]))
             return _closed(found._replace(text=found.text[name:], start=found.start + name))
         self.doubtful = not _CLOCK(lead)
-        self._await(lead)
-        return _closed(found._replace(text=found.text[words:], start=found.start + words))
+        self._await(_front(line, found, lead))
+        return _closed(found._replace(text=found.text[words:].lstrip(BLANKS), start=found.start + words))
 
     def _learn(self, junk: str) -> None:
         self._front = _shape(junk)
+        self._hosts = True
         self._lead = self._tag = ""
         self._left, self._missed = _LINES, 0
         self.active = self._front != ""
@@ -350,19 +370,31 @@ class Prefixes:
             self._missed += 1
             return found
         self._missed = 0
-        return _closed(_behind(line[:end], frame(line[end:]), found))
+        return _closed(_behind(line[:end], frame(line[end:]), found, hosts=self._hosts))
 
     def _first(self, line: str, found: Frame) -> Frame:
         """Learn from a line of the body, whose own beginning is certain, what stood before a header's name."""
         self._missed += 1
         m = _BODY(line)
-        if m is None or found.start > 0:
+        if m is None or m.start() < found.start:
+            return found
+        if line[found.start : m.start()].strip(BLANKS) == "":
+            self.active = False  # nothing is unknown
             return found
         shape = _shape(line[: m.start()])
-        if shape == "" or _match(shape, self._lead) < 0:
+        end = _match(shape, self._lead) if shape else -1
+        if end < 0:
             return found
+        name = self._lead[end:].strip(BLANKS)
+        self.task = name if is_comm(name) else ""
         self._learn(line[: m.start()])
-        return _behind(line[: m.start()], frame(line[m.start() :]), found)
+        self._hosts = False
+        return _behind(line[: m.start()], frame(line[m.start() :]), found, hosts=False)
+
+
+def _front(line: str, found: Frame, junk: str) -> str:
+    """Return all that stands in front of a header: what framing knows, and what it does not."""
+    return f"{line[: found.start]} {junk}"
 
 
 def _starts_nameless(text: str) -> bool:
@@ -407,20 +439,30 @@ def _untagged(found: Frame, m: re.Match[str]) -> Frame:
     )
 
 
-def _behind(junk: str, inner: Frame, outer: Frame) -> Frame:
+def _behind(junk: str, inner: Frame, outer: Frame, *, hosts: bool) -> Frame:
     """Return a line without what stood before its known prefix, and with what that says.
 
-    ``outer`` is the line as framing reads it from its beginning.
+    ``outer`` is the line as framing reads it from its beginning; ``hosts`` says that a host may stand in ``junk``.
     """
     host, time = inner.host or outer.host, inner.time or outer.time
-    if host is None and _CLOCK(junk):
-        m = _LAST_WORD(junk)
-        if m is not None and not _CLOCK(m[1]):
-            host = m[1]
-            time = time or junk[: m.start()].strip(BLANKS)
+    if hosts and host is None and _CLOCK(junk):
+        m = _HOST_BEHIND(junk + " ")
+        if m is not None and m["host"].lower() not in _LEVELS:
+            host = m["host"]
+            time = time or junk[: m.start("host")].strip(BLANKS)
     content = inner.content + len(junk) if inner.content else 0
     proof = None if inner.provenance == "kernel" else inner.provenance
-    return inner._replace(host=host, time=time, provenance=proof, start=inner.start + len(junk), content=content)
+    return inner._replace(
+        host=host,
+        time=time,
+        uptime=inner.uptime or outer.uptime,
+        caller=inner.caller or outer.caller,
+        priority=outer.priority if inner.priority is None else inner.priority,
+        provenance=proof,
+        release=inner.release or outer.release,
+        start=inner.start + len(junk),
+        content=content,
+    )
 
 
 def _closed(found: Frame) -> Frame:

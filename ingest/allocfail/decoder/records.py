@@ -49,3 +49,5 @@ class Record(NamedTuple):
     """Which part of a line it is (:mod:`allocfail.decoder.framing`), where a runtime cuts long ones."""
     rest: str = ""
     """Of such a part the text as it was cut, blanks included."""
+    task: str = ""
+    """The process name in the header before it, where this line shows what else stands in front of that."""

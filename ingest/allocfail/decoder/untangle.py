@@ -309,7 +309,8 @@ class Splitter:
             # Most are a line by themselves.
             line = _unquoted(text)
             framed = self._framed(piece, line, None)
-            record = _record(framed, line, text, piece.offset, None, doubtful=self.prefixes.doubtful)
+            learned = self.prefixes
+            record = _record(framed, line, text, piece.offset, None, doubtful=learned.doubtful, task=learned.task)
             return [_new(Line, (record, framed.start))]
         outer = piece.opened
         if outer is not None and (self._carried or piece.raw is not None):
@@ -325,7 +326,8 @@ class Splitter:
         for part in parts:
             line = clean(part)
             framed = self._framed(piece, line, first)
-            record = _record(framed, line, part, piece.offset, first, doubtful=self.prefixes.doubtful)
+            learned = self.prefixes
+            record = _record(framed, line, part, piece.offset, first, doubtful=learned.doubtful, task=learned.task)
             if outer is not None:
                 prompt = first is None and framed.time is None and "login:" in line[: framed.start]
                 record = _contained(record, outer, prompt=prompt)
@@ -349,7 +351,9 @@ class Splitter:
         return not self._carried and piece.opened is None and piece.raw is None and piece.text[:1] == line[:1]
 
 
-def _record(found: Frame, line: str, raw: str, offset: int, first: Frame | None, *, doubtful: bool) -> Record:
+def _record(
+    found: Frame, line: str, raw: str, offset: int, first: Frame | None, *, doubtful: bool, task: str
+) -> Record:
     """Make a record of a line; those behind the first of a physical line share its prefix."""
     text, host, time, uptime, caller, priority, provenance, release, _, part, content, _ = found
     if first is not None:
@@ -363,7 +367,7 @@ def _record(found: Frame, line: str, raw: str, offset: int, first: Frame | None,
     origin = None if priority is None and release is None else Origin(provenance, release, priority)
     # The text as it was cut: blanks at its ends are the line's own.
     rest = line[content:] if content else ""
-    return _new(Record, (text, raw, offset, host, time, uptime, caller, origin, 0, doubtful, part, rest))
+    return _new(Record, (text, raw, offset, host, time, uptime, caller, origin, 0, doubtful, part, rest, task))
 
 
 def _contained(record: Record, outer: Opened, *, prompt: bool) -> Record:

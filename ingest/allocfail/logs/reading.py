@@ -174,7 +174,7 @@ def _plain(splitter: Splitter, block: bytes, offset: int) -> list[tuple[Record, 
             _, host, time, uptime, caller, priority, provenance, release, start, _, _, _ = line
             origin = None if priority is None and release is None else Origin(provenance, release, priority)
             found.append(
-                (_new(Record, (text, raw, offset, host, time, uptime, caller, origin, 0, False, "", "")), start)
+                (_new(Record, (text, raw, offset, host, time, uptime, caller, origin, 0, False, "", "", "")), start)
             )
         offset += (len(raw) if sizes is None else sizes[index]) + 1
     return found
