@@ -74,8 +74,8 @@ _HOST = re.compile(
 ).match
 #: A host right behind a time, with or without a zone or a year.
 _HOST_BEHIND = re.compile(
-    r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?[\x00-\x20]*(?:Z|[+-][0-9]{2}:?[0-9]{2}|[A-Z]{3,4}|[0-9]{4})?"
-    r"[\x00-\x20]+(?![0-9]+(?:[.][0-9]+)?[\x00-\x20])(?P<host>[0-9A-Za-z][0-9A-Za-z._-]*)[\x00-\x20]+$"
+    r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?[\x00-\x20]{0,4}(?:Z|[+-][0-9]{2}:?[0-9]{2}|[A-Z]{3,4}|[0-9]{4})?"
+    r"[\x00-\x20]{1,8}(?![0-9]+(?:[.][0-9]+)?[\x00-\x20])(?P<host>[0-9A-Za-z][0-9A-Za-z._-]{0,254})[\x00-\x20]{1,8}$"
 ).search
 _LEVELS = frozenset(
     ("emerg", "alert", "crit", "err", "error", "warn", "warning", "notice", "info", "debug", "fatal", "kern", "kernel")
