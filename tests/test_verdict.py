@@ -386,9 +386,9 @@ def test_a_compressed_pool_falls_back_to_the_device(site: str) -> None:
     [
         ("5.15.100", "GFP_ATOMIC", 4, "compact-once", True),
         ("5.15.100", "GFP_ATOMIC", 3, "compact-once", False),
-        ("7.1.0", "GFP_KERNEL", 3, "defrag-mode", True),
-        ("7.1.0", "GFP_KERNEL", 4, "defrag-mode", False),
-        ("7.0.0", "GFP_KERNEL", 3, "defrag-mode", False),
+        ("6.15.0", "GFP_KERNEL", 3, "defrag-mode", True),
+        ("6.15.0", "GFP_KERNEL", 4, "defrag-mode", False),
+        ("6.14.0", "GFP_KERNEL", 3, "defrag-mode", False),
     ],
 )
 def test_remedies_by_release_and_order(release: str, mask: str, order: int, remedy: str, *, there: bool) -> None:
