@@ -113,6 +113,7 @@ def text_of(page: str) -> str:
         ("(__GFP_A|__GFP_DIRECT_RECLAIM)", 12, "(__GFP_A|<wbr>__GFP_<wbr>DIRECT_<wbr>RECLAIM)"),
         ("nodemask=(null),cpuset=/,mems", 9, "nodemask=(null),<wbr>cpuset=/,mems"),
         ("a &lt;b_c|d_e&gt; f", 4, "a &lt;b_<wbr>c|<wbr>d_<wbr>e&gt; f"),
+        ("/sys/kernel/kexec_crash", 15, "/sys/<wbr>kernel/<wbr>kexec_<wbr>crash"),
         ("__ | ___", 0, "__ | ___"),
     ],
 )

@@ -55,6 +55,7 @@ QUESTIONS = {
     "what is lost": "reading-a-page-allocation-failure#lost",
     "skbuff_head_cache": "slab-allocation-failure#caches",
     "tw_sock_TCPv6": "slab-allocation-failure#caches",
+    "severity unknown": "reading-a-page-allocation-failure#lost",
     "TIME-WAIT lost": "slab-allocation-failure#caches",
     "slub_max_order": "slab-allocation-failure#do-not",
     "exceeds total pages": "vmalloc-failure#size",

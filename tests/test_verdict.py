@@ -750,6 +750,11 @@ def test_some_slab_caches_serve_one_purpose(cache: str, severity: str, says: str
         ("kmalloc_order i40e_setup_rx_descriptors i40e_set_ringparam dev_ethtool dev_ioctl do_syscall_64", "failed"),
         ("kmalloc_order e100_alloc_cbs e100_up e100_open dev_open do_syscall_64", "failed"),
         ("kmalloc_order seq_read vfs_read do_syscall_64", "failed"),
+        ("pgd_alloc mm_init dup_mm copy_process kernel_clone do_syscall_64", "failed"),
+        ("pgd_alloc efi_alloc_page_tables start_kernel", "unknown"),
+        ("__alloc_skb alloc_skb_with_frags sock_alloc_send_pskb unix_stream_sendmsg do_syscall_64", "failed"),
+        ("__alloc_skb tcp_stream_alloc_skb tcp_sendmsg_locked tcp_sendmsg do_syscall_64", "degraded"),
+        ("page_cache_ra_unbounded filemap_get_pages filemap_read vfs_read do_syscall_64", "recovered"),
         ("kmalloc_order show_something seq_read vfs_read do_syscall_64", "unknown"),
         ("kmalloc_order proc_sys_call_handler vfs_read do_syscall_64", "failed"),
         ("dup_task_struct copy_process kernel_clone do_syscall_64", "failed"),
@@ -781,7 +786,11 @@ def test_what_a_caller_does_without_its_memory(frames: str, severity: str) -> No
 
 
 def test_an_interrupt_is_no_system_call() -> None:
-    """A frame of a system call that an interrupt broke into asked for nothing."""
+    """What an interrupt sends, no program waits for; frames behind the interrupt asked for nothing."""
+    own = (
+        "warn_alloc __alloc_pages __alloc_skb sock_alloc_send_pskb icmp_push_reply icmp_rcv net_rx_action __do_softirq"
+    )
+    assert judged(dump(*IN_AN_INTERRUPT, frames=own))["severity"] == "degraded"
     frames = "warn_alloc __alloc_pages __netdev_alloc_skb net_rx_action __do_softirq irq_exit seq_read vfs_read"
     assert judged(dump(*IN_AN_INTERRUPT, frames=frames))["severity"] == "degraded"
 

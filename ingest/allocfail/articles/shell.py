@@ -70,13 +70,13 @@ PARAGRAPH, TITLE = 28, 15
 _WORD = re.compile(r"\S+")
 _LIST = re.compile(r"(?<=[A-Za-z0-9)])[|,](?=[\w(])")
 _PART = re.compile(r"[^|,<>]+")
-_NAME = re.compile(r"(?<=[A-Za-z0-9)])_+(?=\w)")
+_NAME = re.compile(r"(?<=[A-Za-z0-9)])(?:_+|/)(?=\w)")
 
 
 def breakable(text: str, fits: int = PARAGRAPH) -> str:
     """Let lines end in words of escaped text that are longer than ``fits``; copies of it have no mark.
 
-    ``GFP_NOFS|<wbr>__GFP_NOWARN``; names that are themselves too long also behind their ``_``.
+    ``GFP_NOFS|<wbr>__GFP_NOWARN``; names that are themselves too long also behind ``_`` and ``/``.
     """
 
     def named(part: re.Match[str]) -> str:

@@ -411,7 +411,7 @@ def _more_features(case: Case, features: Features, values: dict[str, str], gave_
         features["site_known"] = True
         if site.network:
             features["network"] = True
-        if site.fails:
+        if site.fails and not case.interrupt:
             features["fails"] = True
         if site.degrades:
             features["degrades"] = True
