@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from allocfail.articles import site
+from allocfail.articles.shell import breakable
 from allocfail.content import content_path
 from allocfail.logs.events import Options, decode_bytes
 from allocfail.report import charts, html, pages
@@ -100,7 +101,25 @@ DOCUMENT: dict[str, Any] = {
 
 
 def text_of(page: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.replace("<wbr>", "")))
+
+
+@pytest.mark.parametrize(
+    ("text", "fits", "shown"),
+    [
+        ("mode GFP_NOFS|__GFP_NOWARN ends", 20, "mode GFP_NOFS|<wbr>__GFP_NOWARN ends"),
+        ("vm.zone_reclaim_mode", 20, "vm.zone_reclaim_mode"),
+        ("vm.zone_reclaim_mode", 19, "vm.zone_<wbr>reclaim_<wbr>mode"),
+        ("(__GFP_A|__GFP_DIRECT_RECLAIM)", 12, "(__GFP_A|<wbr>__GFP_<wbr>DIRECT_<wbr>RECLAIM)"),
+        ("nodemask=(null),cpuset=/,mems", 9, "nodemask=(null),<wbr>cpuset=/,mems"),
+        ("a &lt;b_c|d_e&gt; f", 4, "a &lt;b_<wbr>c|<wbr>d_<wbr>e&gt; f"),
+        ("/sys/kernel/kexec_crash", 15, "/sys/<wbr>kernel/<wbr>kexec_<wbr>crash"),
+        ("__ | ___", 0, "__ | ___"),
+    ],
+)
+def test_lines_may_end_in_long_words(text: str, fits: int, shown: str) -> None:
+    assert breakable(text, fits) == shown
+    assert breakable(text, fits).replace("<wbr>", "") == text
 
 
 def test_the_page_says_what_the_document_says() -> None:
@@ -308,7 +327,7 @@ OURS = frozenset(
         r"\w+",
         "a article blockquote body br circle code dd details div dl dt em figure footer h1 h2 h3 h4 head header hr "
         "html li link main meta ol p path pre rect section span strong style summary svg table tbody td text th thead "
-        "title tr ul",
+        "title tr ul wbr",
     )
 )
 

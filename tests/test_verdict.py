@@ -386,9 +386,9 @@ def test_a_compressed_pool_falls_back_to_the_device(site: str) -> None:
     [
         ("5.15.100", "GFP_ATOMIC", 4, "compact-once", True),
         ("5.15.100", "GFP_ATOMIC", 3, "compact-once", False),
-        ("7.1.0", "GFP_KERNEL", 3, "defrag-mode", True),
-        ("7.1.0", "GFP_KERNEL", 4, "defrag-mode", False),
-        ("7.0.0", "GFP_KERNEL", 3, "defrag-mode", False),
+        ("6.15.0", "GFP_KERNEL", 3, "defrag-mode", True),
+        ("6.15.0", "GFP_KERNEL", 4, "defrag-mode", False),
+        ("6.14.0", "GFP_KERNEL", 3, "defrag-mode", False),
     ],
 )
 def test_remedies_by_release_and_order(release: str, mask: str, order: int, remedy: str, *, there: bool) -> None:
@@ -687,16 +687,119 @@ def test_an_interrupt_shows_by_its_marker_alone() -> None:
     assert judged(own.replace("Call Trace:\n", "Call Trace:\n <IRQ>\n"))["severity"] == "unknown"
 
 
-def test_the_idle_task_asks_for_no_packet_itself() -> None:
-    frames = "warn_alloc __alloc_pages_slowpath __alloc_pages __kmalloc __alloc_skb rx_submit"
-    assert judged(dump(*IN_AN_INTERRUPT, comm="swapper", frames=frames))["severity"] == "degraded"
-    assert judged(dump(*IN_AN_INTERRUPT, comm="cat", frames=frames))["severity"] == "unknown"
+@pytest.mark.parametrize(
+    ("outer", "severity"),
+    [("rx_submit", "degraded"), ("some_open __dev_open", "unknown"), ("probe_it local_pci_probe", "unknown")],
+)
+def test_a_packet_that_nobody_waits_for_is_lost(outer: str, severity: str) -> None:
+    """While an interface is brought up or a device is set up, more may depend on the buffer."""
+    frames = f"warn_alloc __alloc_pages_slowpath __alloc_pages __kmalloc __alloc_skb {outer}"
+    verdict = judged(dump(*IN_AN_INTERRUPT, frames=frames))
+    assert verdict["severity"] == severity
+    assert "UDP" in verdict["severity_reason"]
+    waits = judged(dump("5.15.100", "GFP_KERNEL", 0, zone(free=100, least=1500), frames=frames))
+    assert waits["severity"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("comm", "mask", "severity"),
+    [
+        ("ksoftirqd/0", "GFP_ATOMIC", "degraded"),
+        ("swapper/44", "GFP_ATOMIC", "degraded"),
+        ("swapper/44", "GFP_KERNEL", "unknown"),
+        ("swapper/0", "GFP_ATOMIC", "unknown"),
+        ("swapper", "GFP_ATOMIC", "unknown"),
+        ("kworker/0:1", "GFP_ATOMIC", "unknown"),
+    ],
+)
+def test_some_tasks_ask_for_nothing_themselves(comm: str, mask: str, severity: str) -> None:
+    """The first process, too, is called swapper or swapper/0 while the machine starts."""
+    head = f"{comm}: page allocation failure: order:0, mode:{spelled('5.15.100', mask)}\n"
+    text = head + f"CPU: 0 PID: 0 Comm: {comm} Not tainted 5.15.100 #1\n"
+    assert judged(text)["severity"] == severity
+
+
+SLAB = (
+    "SLUB: Unable to allocate memory on node -1, gfp=0xa20(GFP_ATOMIC)\n"
+    "  cache: {}, object size: 480, buffer size: 512, default order: 1, min order: 0\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("cache", "severity", "says"),
+    [
+        ("skbuff_small_head", "degraded", "packet"),
+        ("request_sock_TCP", "degraded", "repeats it"),
+        ("TCPv6", "degraded", "last ACK"),
+        ("tw_sock_TCPv6(960:helper)", "degraded", "TIME-WAIT"),
+        ("kmalloc-2k", "unknown", "does not show"),
+        ("mnt_cache", "unknown", "does not show"),
+    ],
+)
+def test_some_slab_caches_serve_one_purpose(cache: str, severity: str, says: str) -> None:
+    verdict = judged(SLAB.format(cache))
+    assert verdict["severity"] == severity
+    assert says in verdict["severity_reason"]
+    waits = judged(SLAB.format(cache).replace("0xa20(GFP_ATOMIC)", "0xcc0(GFP_KERNEL)"))
+    assert waits["severity"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("frames", "severity"),
+    [
+        ("kmalloc_order i40e_setup_rx_descriptors i40e_set_ringparam dev_ethtool dev_ioctl do_syscall_64", "failed"),
+        ("kmalloc_order e100_alloc_cbs e100_up e100_open dev_open do_syscall_64", "failed"),
+        ("kmalloc_order seq_read vfs_read do_syscall_64", "failed"),
+        ("pgd_alloc mm_init dup_mm copy_process kernel_clone do_syscall_64", "failed"),
+        ("pgd_alloc efi_alloc_page_tables start_kernel", "unknown"),
+        ("__alloc_skb alloc_skb_with_frags sock_alloc_send_pskb unix_stream_sendmsg do_syscall_64", "failed"),
+        ("__alloc_skb tcp_stream_alloc_skb tcp_sendmsg_locked tcp_sendmsg do_syscall_64", "degraded"),
+        ("page_cache_ra_unbounded filemap_get_pages filemap_read vfs_read do_syscall_64", "recovered"),
+        ("kmalloc_order show_something seq_read vfs_read do_syscall_64", "unknown"),
+        ("kmalloc_order proc_sys_call_handler vfs_read do_syscall_64", "failed"),
+        ("dup_task_struct copy_process kernel_clone do_syscall_64", "failed"),
+        ("kmalloc_order some_copy copy_process kernel_clone do_syscall_64", "unknown"),
+        ("kimage_alloc_pages kimage_alloc_control_pages do_kexec_load do_syscall_64", "failed"),
+        ("kmalloc_order elf_core_dump do_coredump get_signal do_syscall_64", "failed"),
+        ("xlog_ticket_alloc xfs_log_reserve xfs_trans_reserve vfs_fsync_range do_syscall_64", "failed"),
+        ("kmalloc_order btrfs_get_dev_zone_info open_ctree vfs_get_tree path_mount do_syscall_64", "failed"),
+        ("kmalloc_order mhi_fw_load_handler mhi_pm_st_worker process_one_work kthread", "failed"),
+        ("ttm_global_init ttm_device_init local_pci_probe process_one_work kthread", "failed"),
+        ("__rb_allocate_pages rb_allocate_cpu_buffer ring_buffer_resize vfs_write do_syscall_64", "failed"),
+        ("reserve_ds_buffers x86_reserve_hardware x86_pmu_event_init do_syscall_64", "degraded"),
+        ("hfi1_make_rc_req hfi1_do_send process_one_work kthread", "degraded"),
+        ("kmalloc_order zstd_init_compress_ctx f2fs_write_multi_pages do_writepages kthread", "degraded"),
+        ("kmalloc_order zstd_init_decompress_ctx f2fs_decompress_pages process_one_work kthread", "unknown"),
+        ("kmalloc_order nfsd_reply_cache_init nfsd_init_net ops_init setup_net do_syscall_64", "recovered"),
+        ("kmalloc_order dma_pin_iovec_pages tcp_recvmsg inet_recvmsg sys_read", "recovered"),
+        ("async_schedule_node_domain async_schedule_node dpm_suspend do_syscall_64", "recovered"),
+        ("btracker_queue __lookup map_bio process_one_work kthread", "recovered"),
+        ("audit_log_start audit_log_exit do_syscall_64", "degraded"),
+        ("zs_malloc zram_write_page zram_bio_write submit_bio do_syscall_64", "unknown"),
+    ],
+)
+def test_what_a_caller_does_without_its_memory(frames: str, severity: str) -> None:
+    text = dump(
+        "5.15.100", "GFP_KERNEL", 4, SCATTERED, frames=f"warn_alloc __alloc_pages_slowpath __alloc_pages {frames}"
+    )
+    assert judged(text)["severity"] == severity
+
+
+def test_an_interrupt_is_no_system_call() -> None:
+    """What an interrupt sends, no program waits for; frames behind the interrupt asked for nothing."""
+    own = (
+        "warn_alloc __alloc_pages __alloc_skb sock_alloc_send_pskb icmp_push_reply icmp_rcv net_rx_action __do_softirq"
+    )
+    assert judged(dump(*IN_AN_INTERRUPT, frames=own))["severity"] == "degraded"
+    frames = "warn_alloc __alloc_pages __netdev_alloc_skb net_rx_action __do_softirq irq_exit seq_read vfs_read"
+    assert judged(dump(*IN_AN_INTERRUPT, frames=frames))["severity"] == "degraded"
 
 
 def test_a_netlink_message_is_no_packet() -> None:
     frames = "warn_alloc __alloc_pages kmem_cache_alloc skb_clone netlink_broadcast_filtered netlink_broadcast do_exit"
     verdict = judged(dump(*IN_AN_INTERRUPT, frames=frames))
     assert "ENOBUFS" in verdict["severity_reason"]
+    assert verdict["severity"] == "degraded"
     assert "UDP" not in verdict["severity_reason"]
 
 
@@ -736,7 +839,7 @@ def test_a_crash_kernel_is_not_tuned_by_the_machines_settings(
         ("GFP_ATOMIC", "alloc_pages try_fill_recv virtnet_poll net_rx_action __do_softirq", "receive ring"),
         (
             "GFP_KERNEL",
-            "kmalloc_order e1000_setup_rx_resources e1000_open __dev_open dev_ioctl do_syscall_64",
+            "kmalloc_order some_alloc_queues some_open __dev_open dev_ioctl do_syscall_64",
             "interface",
         ),
         ("GFP_KERNEL", "kmalloc_order open_ctree btrfs_mount vfs_get_tree path_mount do_syscall_64", "the mount fails"),

@@ -15,6 +15,7 @@ import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from allocfail.articles.shell import PARAGRAPH, TITLE, breakable
 from allocfail.content import content_path
 from allocfail.errors import AllocfailError
 
@@ -43,7 +44,7 @@ _PLACE = re.compile(f"{_MARK}([0-9]+){_MARK}")
 _ALONE = re.compile(r"\n*(?:<style>.*?</style>|<title>.*?</title>)", re.DOTALL)
 
 _TAGS = frozenset(
-    "a blockquote br code em h2 h3 h4 hr li ol p pre span strong table tbody td th thead tr ul".split(),  # noqa: SIM905 - a list of 23 strings reads worse
+    "a blockquote br code em h2 h3 h4 hr li ol p pre span strong table tbody td th thead tr ul wbr".split(),  # noqa: SIM905 - a list of 24 strings reads worse
 )
 _ATTRIBUTES = {"a": {"href"}, "h2": {"id"}, "h3": {"id"}, "h4": {"id"}, "ol": {"start"}, "td": {"data-label"}}
 
@@ -56,9 +57,10 @@ def render(body: str) -> str:
     """
     pictures: list[tuple[str, str]] = []
     tokens = _parser().parse(body.replace(_MARK, ""))
-    for token in tokens:
+    for before, token in zip([None, *tokens], tokens, strict=False):
         if token.type == "inline":
-            token.children = list(_children(token.children or [], pictures))
+            narrow = before is not None and before.type in {"heading_open", "th_open", "td_open"}
+            token.children = list(_children(token.children or [], pictures, TITLE if narrow else PARAGRAPH))
     parser = _parser()
     safe = nh3.clean(
         parser.renderer.render(tokens, parser.options, {}),
@@ -127,8 +129,11 @@ def _label_cells(state: StateCore) -> None:
             column += 1
 
 
-def _children(tokens: list[Token], pictures: list[tuple[str, str]]) -> Iterator[Token]:
-    """Yield a paragraph's tokens with citations marked up and pictures replaced by their place."""
+def _children(tokens: list[Token], pictures: list[tuple[str, str]], fits: int) -> Iterator[Token]:
+    """Yield a paragraph's tokens with citations marked up and pictures replaced by their place.
+
+    Lines may end in words that are longer than ``fits``.
+    """
     for token in _joined(tokens):
         if token.type == "image":
             match = _FIGURE.fullmatch(str(token.attrs.get("src", "")))
@@ -138,7 +143,9 @@ def _children(tokens: list[Token], pictures: list[tuple[str, str]]) -> Iterator[
                 pictures.append((match[1], token.content))
             yield text
         elif token.type == "text":
-            yield from _cited(token.content)
+            yield from _cited(token.content, fits)
+        elif token.type == "code_inline":
+            yield _inline(f"<code>{_breakable(token.content, fits)}</code>")
         else:
             yield token
 
@@ -158,13 +165,21 @@ def _joined(tokens: list[Token]) -> Iterator[Token]:
         yield Token("text", "", 0, content=text)
 
 
-def _cited(text: str) -> Iterator[Token]:
+def _cited(text: str, fits: int) -> Iterator[Token]:
     at = 0
     for match in _CITATION.finditer(text):
-        yield Token("text", "", 0, content=text[at : match.start()])
-        yield Token("html_inline", "", 0, content=f'<span class="src">{html.escape(match[0])}</span>')
+        yield _inline(_breakable(text[at : match.start()], fits))
+        yield _inline(f'<span class="src">{_breakable(match[0], fits)}</span>')
         at = match.end()
-    yield Token("text", "", 0, content=text[at:])
+    yield _inline(_breakable(text[at:], fits))
+
+
+def _inline(content: str) -> Token:
+    return Token("html_inline", "", 0, content=content)
+
+
+def _breakable(text: str, fits: int) -> str:
+    return breakable(html.escape(text), fits)
 
 
 def _kept(_: str, attribute: str, value: str) -> str | None:

@@ -58,6 +58,7 @@ STOP = frozenset(  # a list of 60 strings reads worse
         "but",
         "by",
         "can",
+        "cannot",
         "do",
         "does",
         "for",

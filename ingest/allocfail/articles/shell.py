@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from string import Template
@@ -15,7 +16,18 @@ from urllib.parse import quote
 
 from allocfail.content import content_path
 
-__all__ = ["NAVIGATION", "READ_IN", "SECURITY_HEADERS", "Page", "escape", "policy", "source"]
+__all__ = [
+    "NAVIGATION",
+    "PARAGRAPH",
+    "READ_IN",
+    "SECURITY_HEADERS",
+    "TITLE",
+    "Page",
+    "breakable",
+    "escape",
+    "policy",
+    "source",
+]
 
 _SITE = "kb/site"
 
@@ -50,6 +62,30 @@ def escape(value: object) -> str:
     from allocfail.terminal import printable  # noqa: PLC0415 - as in every room
 
     return html.escape(printable(str(value)), quote=True)
+
+
+#: The longest word that fits into a line of a paragraph on a phone, and into one of a title or a table's cell.
+PARAGRAPH, TITLE = 28, 15
+
+_WORD = re.compile(r"\S+")
+_LIST = re.compile(r"(?<=[A-Za-z0-9)])[|,](?=[\w(])")
+_PART = re.compile(r"[^|,<>]+")
+_NAME = re.compile(r"(?<=[A-Za-z0-9)])(?:_+|/)(?=\w)")
+
+
+def breakable(text: str, fits: int = PARAGRAPH) -> str:
+    """Let lines end in words of escaped text that are longer than ``fits``; copies of it have no mark.
+
+    ``GFP_NOFS|<wbr>__GFP_NOWARN``; names that are themselves too long also behind ``_`` and ``/``.
+    """
+
+    def named(part: re.Match[str]) -> str:
+        return part[0] if len(part[0]) <= fits else _NAME.sub(r"\g<0><wbr>", part[0])
+
+    def parted(word: re.Match[str]) -> str:
+        return word[0] if len(word[0]) <= fits else _LIST.sub(r"\g<0><wbr>", _PART.sub(named, word[0]))
+
+    return _WORD.sub(parted, text)
 
 
 @dataclass(frozen=True, slots=True)

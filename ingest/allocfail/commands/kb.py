@@ -193,7 +193,8 @@ def _markdown(text: str, *, links: bool) -> Markdown:
     return Folded(text, hyperlinks=links)
 
 
-@command.command()
+# Log lines are pasted as they are: ``on node -1`` names no option.
+@command.command(context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, required=True)
 @_FORMAT
 @_URL

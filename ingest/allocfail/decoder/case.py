@@ -271,6 +271,20 @@ def version_bounds(case: Case) -> tuple[int, int]:
     return allocator.printed_bounds(case.memory, names=case.names, mask=case.mask is not None, period=case.period)
 
 
+#: Tasks that ask for nothing themselves: who handles soft interrupts, and the idle tasks of processors but the first,
+#: whose name the first process bears too while the machine starts.
+_INTERRUPTED = re.compile(r"ksoftirqd/[0-9]+|swapper/[1-9][0-9]*").fullmatch
+
+
+def _interrupted(event: Event) -> bool:
+    """Whether a request was made in an interrupt, where no frame says so: by the kernel's marker or the task's name."""
+    if event.trace.interrupt:
+        return True
+    comm = event.dump.comm
+    waits = event.mask is None or event.mask.may_sleep is not False
+    return not waits and comm is not None and _INTERRUPTED(comm) is not None
+
+
 def case_of(event: Event, memory: Memory) -> Case:
     """Return what the verdict on an event is made from."""
     dump = event.dump
@@ -307,7 +321,7 @@ def case_of(event: Event, memory: Memory) -> Case:
         mems_allowed=_mems(dump),
         context=trace.context,
         # Frames outweigh the marker, which may be another CPU's.
-        interrupt=trace.interrupt if trace.context is None else trace.context != "process",
+        interrupt=_interrupted(event) if trace.context is None else trace.context != "process",
         site=kept.names[0] if kept.names else None,
         callers=callers,
         kept=kept.names,

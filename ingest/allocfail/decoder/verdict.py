@@ -144,13 +144,23 @@ def _of_kind(case: Case, out: Features) -> None:
 
 
 class _Site(NamedTuple):
+    sites: frozenset[str]
+    """The call site itself."""
+    parts: tuple[str, ...]
+    """A part of the call site's name."""
     frames: frozenset[str]
     under: frozenset[str]
+    caches: frozenset[str]
+    """The slab cache, in a report that has no trace."""
     says: str
     look: str
     falls_back: bool
     """Nothing is lost if the request may not sleep or does not insist; ``always``: whatever it is."""
     always: bool
+    fails: bool
+    """Who asked is refused."""
+    degrades: bool
+    """One piece of work is lost or put off."""
     network: bool
     receive: bool
     """A network driver's receive buffer, by whatever name the driver gave the function."""
@@ -162,12 +172,17 @@ class _Site(NamedTuple):
 def _sites() -> tuple[_Site, ...]:
     return tuple(
         _Site(
+            frozenset(row.get("sites", ())),
+            tuple(row.get("parts", ())),
             frozenset(row.get("frames", ())),
             frozenset(row.get("under", ())),
+            frozenset(row.get("caches", ())),
             row["says"],
             row.get("look", ""),
             row.get("falls_back", False),
             row.get("always", False),
+            row.get("fails", False),
+            row.get("degrades", False),
             row.get("network", False),
             row.get("receive", False),
             frozenset(row.get("operations", ())),
@@ -176,11 +191,32 @@ def _sites() -> tuple[_Site, ...]:
     )
 
 
+@cache
+def _operations() -> frozenset[str]:
+    """Return the functions that say what a request was made for."""
+    return frozenset(name for site in _sites() for name in site.operations)
+
+
 @lru_cache(maxsize=1024)
 def _site_of(kept: tuple[str, ...]) -> _Site | None:
     """Return what is known of the site that these frames are."""
+    if not kept:
+        return None
     for site in _sites():
-        if any(name in site.frames for name in kept) and (not site.under or any(name in site.under for name in kept)):
+        known = kept[0] in site.sites or any(part in kept[0] for part in site.parts)
+        if not known:
+            known = any(name in site.frames for name in kept)
+        if known and (not site.under or any(name in site.under for name in kept)):
+            return site
+    return None
+
+
+@lru_cache(maxsize=256)
+def _cache_of(cache_name: str) -> _Site | None:
+    """Return what is known of those who ask a slab cache, by its name without a memory cgroup's."""
+    name = cache_name.partition("(")[0]
+    for site in _sites():
+        if name in site.caches:
             return site
     return None
 
@@ -188,6 +224,8 @@ def _site_of(kept: tuple[str, ...]) -> _Site | None:
 def _caller_of(case: Case) -> _Site | None:
     """Return what is known of who asked: by the site, else by the kind of buffer, else by what it was made for."""
     known = _site_of(case.kept)
+    if known is None and case.cache is not None and not case.kept:
+        known = _cache_of(case.cache)
     if known is not None:
         return known
     received = case.may_sleep is False and _receives(case.kept)
@@ -373,11 +411,16 @@ def _more_features(case: Case, features: Features, values: dict[str, str], gave_
         features["site_known"] = True
         if site.network:
             features["network"] = True
+        if site.fails and not case.interrupt:
+            features["fails"] = True
+        if site.degrades:
+            features["degrades"] = True
         if site.falls_back and (site.always or case.may_sleep is False or features["noretry"]):
             features["falls_back"] = True
     if case.after is not None:
         values["after"] = case.after
     features["receive"] = _receives(case.kept)
+    features["operation"] = any(name in _operations() for name in case.kept)
     features["suspend"] = "suspend" in gave_up
     if is_crash_kernel(case):
         features["crash_kernel"] = True

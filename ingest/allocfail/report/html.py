@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from allocfail import facts
 from allocfail.articles import articles as kb
 from allocfail.articles.render import render as render_markdown
-from allocfail.articles.shell import Page, escape
+from allocfail.articles.shell import PARAGRAPH, TITLE, Page, breakable, escape
 from allocfail.decoder.fields import at
 from allocfail.report import charts
 from allocfail.report.event import misled, steps, vmalloc_request
@@ -58,6 +58,11 @@ def _whole(document: Any, path: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _shown(text: str, fits: int = PARAGRAPH) -> str:
+    """Return text escaped, with places where a line may end in words that are longer than ``fits``."""
+    return breakable(escape(text), fits)
+
+
 def standalone(documents: Sequence[Document], base: str | None) -> bytes:
     """Return one self-contained HTML file about ``documents``.
 
@@ -67,7 +72,7 @@ def standalone(documents: Sequence[Document], base: str | None) -> bytes:
     page = Page(
         title=f"{name} - allocfail",
         summary="Linux memory-allocation failures, decoded.",
-        main=f'<main id="content"><h1>{escape(name)}</h1>{events(documents, base)}</main>',
+        main=f'<main id="content"><h1>{_shown(name, TITLE)}</h1>{events(documents, base)}</main>',
         layout="event-page",
         alone=True,
     )
@@ -109,7 +114,7 @@ def _overview(groups: Sequence[Sequence[Document]]) -> str:
     titles = Counter(title(group[0]) for group in listed)
     items = []
     for number, group in enumerate(listed, 1):
-        called = escape(title(group[0]))
+        called = _shown(title(group[0]))
         name = f'<a href="#event-{number}">{called}</a>' if number <= MOST_GROUPS else called
         hosts = sorted({host for document in group if (host := _host(document)) is not None})
         on = f" on {escape(', '.join(hosts[:4]))}{' and others' if len(hosts) > 4 else ''}" if hosts else ""
@@ -179,7 +184,7 @@ def _event(group: Sequence[Document], base: str | None, number: int | None, read
     ``number`` is its place in the list, None where there is no list; ``read`` holds what stands on the page already.
     """
     document = group[0]
-    name = f"<h2 id='event-{number}'>{escape(title(document))}</h2>" if number is not None else ""
+    name = f"<h2 id='event-{number}'>{_shown(title(document), TITLE)}</h2>" if number is not None else ""
     return (
         f'<article class="event">{name}{_answer(document)}{_facts(document, len(group))}'
         f"{_zones(document)}{_trace(document)}{_readings(document, base, read)}{_original(document)}</article>"
@@ -199,17 +204,17 @@ def _answer(document: Document) -> str:
     known = severity if severity in words else "unknown"
     parts = [f"<p><span class='severity'>{escape(words[known])}</span></p>"]
     if (reason := _text(document, "allocfail.verdict.severity_reason")) is not None:
-        parts.append(f"<p>{escape(reason)}</p>")
+        parts.append(f"<p>{_shown(reason)}</p>")
     if (summary := _text(document, "allocfail.verdict.summary")) is not None:
-        parts.append(f"<h3>What happened</h3><p>{escape(summary)}</p>")
+        parts.append(f"<h3>What happened</h3><p>{_shown(summary)}</p>")
     gave_up = [_said(entry) for entry in _list(document, "allocfail.verdict.gave_up")]
     if any(gave_up):
-        parts.append(f"<p>Why it was let fail: {escape('; '.join(filter(None, gave_up)))}.</p>")
+        parts.append(f"<p>Why it was let fail: {_shown('; '.join(filter(None, gave_up)))}.</p>")
     parts.append(_do_this(document))
     parts.append(_do_not(document))
     missing = [_said(entry) for entry in _list(document, "allocfail.verdict.unknown")]
     if any(missing):
-        parts.append(f"<p class='hint'>A firmer answer needs: {escape(', '.join(filter(None, missing)))}.</p>")
+        parts.append(f"<p class='hint'>A firmer answer needs: {_shown(', '.join(filter(None, missing)))}.</p>")
     if _text(document, "allocfail.provenance") == "forged":
         parts.insert(0, "<p><strong>Forged: user space wrote this record, not the kernel.</strong></p>")
     return f'<div class="answer {known}">{"".join(parts)}</div>'
@@ -217,12 +222,12 @@ def _answer(document: Document) -> str:
 
 def _do_not(document: Document) -> str:
     texts = misled(_text(document, "allocfail.verdict.cause"), _text(document, "allocfail.kind") or "")
-    parts = [f"<p>Do not {escape(text)}.</p>" for text in texts]
+    parts = [f"<p>Do not {_shown(text)}.</p>" for text in texts]
     value = _text(document, "allocfail.verdict.zone_reclaim_mode")
     if value in _words()["zone_reclaim"]:
         why = _text(document, "allocfail.verdict.zone_reclaim_reason")
-        because = f" {escape(why[:1].upper() + why[1:])}." if why else ""
-        parts.append(f"<p><strong>{escape(_words()['zone_reclaim'][value])}</strong>{because}</p>")
+        because = f" {_shown(why[:1].upper() + why[1:])}." if why else ""
+        parts.append(f"<p><strong>{_shown(_words()['zone_reclaim'][value])}</strong>{because}</p>")
     return f"<h3>Do not do that</h3>{''.join(parts)}" if parts else ""
 
 
@@ -243,16 +248,16 @@ def _do_this(document: Document) -> str:
         actions = _found_out(document)
     items = []
     for action in actions:
-        said = [escape(_text(action, "action") or _text(action, "id") or "")]
+        said = [_shown(_text(action, "action") or _text(action, "id") or "")]
         if (command := _text(action, "command")) is not None:
             said.append(f"<pre><code>{escape(command)}</code></pre>")
         for name, label in (("cost", "Cost"), ("check", "Check")):
             if (value := _text(action, name)) is not None and value != "none":
-                said.append(f"<div class='in'>{label}: {escape(value)}</div>")
+                said.append(f"<div class='in'>{label}: {_shown(value)}</div>")
         items.append(f"<li>{''.join(said)}</li>")
     if not items:
         remedies = [entry for entry in _list(document, "allocfail.verdict.remedies") if isinstance(entry, str)]
-        items = [f"<li>{escape(entry)}</li>" for entry in remedies]
+        items = [f"<li>{_shown(entry)}</li>" for entry in remedies]
     return f"<h3>Do this</h3><ol>{''.join(items)}</ol>" if items else ""
 
 
@@ -267,7 +272,7 @@ def _facts(document: Document, count: int) -> str:
     rows = [(name, value) for name, value in _rows(document) if value]
     if count > 1:
         rows.append(("how often", f"{count} equal events; this is the first"))
-    entries = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+    entries = "".join(f"<dt>{escape(name)}</dt><dd>{_shown(value)}</dd>" for name, value in rows)
     return f"<h3>What the log says</h3><dl class='facts'>{entries}</dl>"
 
 
@@ -418,14 +423,14 @@ def _readings(document: Document, base: str | None, read: set[str]) -> str:
         anchor = match[1] if match is not None and match[1] in anchors else item.headings[0].anchor
         address = f"{base or ''}{item.id}.html#{anchor}"
         why = _text(entry, "why")
-        because = f"<p class='hint'>{escape(why)}</p>" if why else ""
+        because = f"<p class='hint'>{_shown(why)}</p>" if why else ""
         if address in read:
-            name = escape(item.title)
+            name = _shown(item.title)
             blocks.append(f"<p>{name if base is None else _linked(address, name)}</p>{because}")
             continue
         read.add(address)
         blocks.append(
-            f"<details class='reading'{'' if blocks else ' open'}><summary>{escape(item.title)}</summary>{because}"
+            f"<details class='reading'{'' if blocks else ' open'}><summary>{_shown(item.title)}</summary>{because}"
             f"{_section(item.id, anchor, base)}<p>{_whole_article(item.id, address, base)}</p></details>"
         )
     return f"<h3>What to read</h3>{''.join(blocks)}" if blocks else ""
