@@ -342,6 +342,46 @@ def test_any_prefix_in_front_of_every_line_of_a_dump(prefix: str, seed: int) -> 
     assert _said(shipped) == _said(dump.text)
 
 
+#: What formats put around every line.
+AROUND = (
+    ('"', '"'),
+    ('    "', '",'),
+    ("'", "',"),
+    ('1709500000,web,"', '"'),
+    ("| ", " |"),
+    ("<td>", "</td></tr>"),
+    ("<p>", "</p>"),
+    ("`", "`"),
+    ("", "^M"),
+    ("[ 5000.000001] ", '"]'),
+    ("Mar  4 05:06:07 web kernel: [ 5000.000001] ", "</span>"),
+)
+
+
+@pytest.mark.parametrize(("front", "behind"), AROUND)
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=12, deadline=None)
+def test_what_stands_around_every_line_of_a_dump(front: str, behind: str, seed: int) -> None:
+    dump = dumpgen.generate(random.Random(seed), prefix="none")
+    shipped = "".join(f"{front}{line}{behind}\n" for line in dump.text.rstrip("\n").split("\n"))
+    assert _said(shipped) == _said(dump.text)
+
+
+def test_what_stands_behind_a_line_is_kept_in_the_original() -> None:
+    text = (
+        '"swapper: page allocation failure: order:1, mode:0x20",\n"CPU: 0 PID: 0 Comm: swapper Not tainted 4.4.0 #1",\n'
+    )
+    (event,) = decode_bytes(text.encode(), Options(year=2026))
+    assert event.document["event"]["original"] == text.rstrip("\n")
+    assert event.document["message"] == "swapper: page allocation failure: order:1, mode:0x20"
+
+
+def test_a_header_that_goes_on_in_the_next_line_keeps_its_comma() -> None:
+    text = "swapper: page allocation failure: order:1,\nmode:0x20(GFP_ATOMIC)\n"
+    (event,) = decode_bytes(text.encode(), Options(year=2026))
+    assert event.document["allocfail"]["gfp"]["mask"] == "0x20"
+
+
 def _said(text: str) -> list[tuple[object, ...]]:
     """Return what the events of a text are, but for where and when they were."""
     return [

@@ -46,16 +46,18 @@ _BARE = re.compile(r"page allocation (?:failure[:.] order:|stalls for [0-9]{1,20
 _BODY = re.compile(
     r"CPU: [0-9]+ (?:UID: [0-9]+ )?PID: [0-9]+ Comm: |Pid: [0-9]+, comm: |Call [Tt]race:|Backtrace:"
     r"|Hardware name: |Mem-[Ii]nfo:|(?:<IRQ> +)?\[<[0-9a-f]{8,16}>\] |cache: [^\x00-\x20,]{1,64}, object size: "
+    r"|Stack ?: [0-9a-f]{8}"
 ).search
 _CLOCK_FIRST = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})? +").match
 _CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}").search
 #: What people and web pages put in front of a line.
 _MARKUP = re.compile(r"(?:[*`\"'_~•·●◦-]|#+ |[+] |<[a-z][a-z0-9]*>|[0-9]+[.):]? |[\x00-\x20])+").match
-#: Words of a prefix: ``key=value``, ``name |``, ``12:``; never a sentence.
+#: Words of a prefix: ``key=value``, ``name |``, ``12:``, columns in front of a quoted one; never a sentence.
 _LOGFMT = re.compile(r"(?:[A-Za-z0-9_.-]+=(?:\"[^\"]*\"|[^\x00-\x20\"]*)[\x00-\x20]+)*[A-Za-z0-9_.-]+=\"$").match
 _NAMED = re.compile(r"[A-Za-z0-9_./-]+(?:\[[0-9]+\])?[\x00-\x20]*[|>]+[\x00-\x20]*$").match
+_COLUMNS = re.compile(r"[^\x00-\x20\"]*,\"$").match
 _NUMBER = re.compile(r"[\x00-\x20]*[0-9]+[.):|]?[\x00-\x20]*$").match
-_STRUCTURE = re.compile(r"(?:[|>\]]|=\"|\t)[\x00-\x20]*$").search
+_STRUCTURE = re.compile(r"(?:[|>\]]|[=,]\"|\t)[\x00-\x20]*$").search
 _TAIL = re.compile(r"[^\x00-\x20|>\]\"=]+$").search
 #: The tag of a program other than the kernel, as syslog(3) and logger(1) write it, and a host in front.
 _TAG = re.compile(
@@ -169,7 +171,7 @@ def _junk_in(found: Frame, lead: str) -> int:
 
 def _is_log(junk: str) -> bool:
     """Whether a text in front of a line is what a log writes there, rather than a sentence."""
-    return bool(_CLOCK(junk) or _LOGFMT(junk) or _NAMED(junk) or _NUMBER(junk))
+    return bool(_CLOCK(junk) or _LOGFMT(junk) or _NAMED(junk) or _NUMBER(junk) or _COLUMNS(junk))
 
 
 class Prefixes:
@@ -230,7 +232,7 @@ class Prefixes:
         elif (m := _CLOCK_FIRST(lead)) and is_comm(lead[m.end() :]) and _name_in(lead) == 0:
             self._learn(lead[: m.end()])
             return _closed(found._replace(text=text[m.end() :], start=m.end()))
-        elif _is_name(lead):
+        elif _is_name(lead) and _name_in(lead) == 0:
             self._await(lead if " " in lead else "")
             self.doubtful = _CODE(lead) is not None
             return found

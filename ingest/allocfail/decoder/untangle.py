@@ -17,6 +17,7 @@ from allocfail.decoder.glued import GLUED_LENGTH, unglued
 from allocfail.decoder.mail import QuotedPrintable
 from allocfail.decoder.prefixes import Prefixes
 from allocfail.decoder.records import Origin, Record
+from allocfail.decoder.tails import Tails
 from allocfail.decoder.wrapping import Wrapping
 
 if TYPE_CHECKING:
@@ -160,11 +161,12 @@ class Opener:
         self._export = Export()
         self._object = ObjectLines()
         self._quoted = QuotedPrintable()
+        self._tails = Tails()
 
     @property
     def busy(self) -> bool:
         """Whether the next line may go on with something that was begun."""
-        return self._export.active or self._object.active or self._quoted.active
+        return self._export.active or self._object.active or self._quoted.active or self._tails.active
 
     def feed(self, line: str, offset: int) -> list[Piece]:
         """Take one line, without its end."""
@@ -212,11 +214,18 @@ class Opener:
     def _decoded(self, line: str, offset: int) -> list[Piece]:
         """Take a line that may be a mail's in quoted-printable."""
         if not self._quoted.active and "=" not in line:
-            return open_line(line, offset)
+            return self._opened(line, offset, None)
         found: list[Piece] = []
         for whole in self._quoted.feed(line, offset):
-            found.extend(open_line(whole.text, whole.offset, whole.raw))
+            found.extend(self._opened(whole.text, whole.offset, whole.raw))
         return found
+
+    def _opened(self, line: str, offset: int, raw: str | None) -> list[Piece]:
+        found = open_line(line, offset, raw)
+        if found[0].opened is not None:
+            return found
+        text = self._tails.cut(line)
+        return found if text == line else [Piece(text, offset, None, line if raw is None else raw)]
 
 
 def exported(export: Export) -> list[Piece]:
