@@ -178,9 +178,9 @@ class Wrapping:
             # The first word did not fit behind the prefix.
             return "" if kmsg or (framed and width(last) + _first(b) >= _NARROW) else None
         found = self._joint(a, b, last, framed=framed)
-        if found is None and not self._apart(a, b, last):
+        if found is None:
             full = width(last) + _first(b) >= _NARROW if kmsg else framed and self._full(b, last)
-            found = self._space(a, last) if full else None
+            found = self._space(a, last) if full and not self._apart(a, b, last) else None
         if found is not None:
             columns = width(last) - _quoted(last)
             self._cuts.add(columns)
